@@ -1,0 +1,353 @@
+//! The one place where access is granted.
+//!
+//! Every packet and every proxied connection is described as a [`Flow`] and put
+//! to an [`AccessMap`]; the answer is a [`Permit`], which is the only key that
+//! opens a path out of this device, a [`Denial`], which says why not, or that
+//! nobody has decided yet, in which case the flow waits while the policy is asked.
+
+mod denial;
+mod flow;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::catalogue::{Catalogue, Lookup, Resource, ResourceId, SiteId};
+use crate::time::Moment;
+
+pub use self::denial::{Denial, Reason};
+pub use self::flow::{Destination, Flow, Program, Protocol, Workload};
+
+/// An immutable, compiled answer to "what may this device reach right now?".
+///
+/// Replaced as a whole whenever identity, posture, policy or an answer changes;
+/// holders [`review`](Self::review) every live flow when it does. The default
+/// map denies everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessMap {
+    generation: Generation,
+    content: Content,
+}
+
+/// What an access map says; the generation only labels it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Why nothing at all is reachable, if so.
+    pub(crate) closed: Option<Denial>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) answers: BTreeMap<Flow, Answer>,
+}
+
+/// What the policy said about one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Granted(Grant),
+    Refused {
+        denial: Denial,
+        until: Moment,
+    },
+    /// Something the grant rested on changed and the policy is being asked
+    /// again: live flows go on until then, new ones wait.
+    Reviewing {
+        grant: Grant,
+        until: Moment,
+    },
+}
+
+/// A permission for one flow, for as long as its lease runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) resource: ResourceId,
+    pub(crate) site: SiteId,
+    pub(crate) lease_ends: Moment,
+}
+
+impl AccessMap {
+    /// Returns the next map if `content` differs from this one's.
+    pub(crate) fn replace(&self, content: Content) -> Option<Self> {
+        (content != self.content).then(|| Self {
+            generation: self.generation.next(),
+            content,
+        })
+    }
+
+    /// Decides about a flow that is about to open.
+    pub fn decide(&self, flow: &Flow, now: Moment) -> Verdict {
+        if let Some(denial) = &self.content.closed {
+            return Verdict::Denied(denial.clone());
+        }
+        let resource = match self.content.catalogue.lookup(flow) {
+            Lookup::Offered(resource) => resource,
+            Lookup::PortNotOffered(_) => return Verdict::Denied(Reason::PortNotOffered.into()),
+            Lookup::Unknown => return Verdict::Denied(Reason::UnknownResource.into()),
+        };
+
+        match self.content.answers.get(flow) {
+            Some(Answer::Granted(grant)) if now < grant.lease_ends => {
+                Verdict::Permitted(Permit::new(flow, grant))
+            }
+            Some(Answer::Refused { denial, until }) if now < *until => {
+                Verdict::Denied(denial.clone())
+            }
+            Some(Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
+                Verdict::Undecided(Question {
+                    flow: flow.clone(),
+                    resource: Arc::clone(resource),
+                })
+            }
+        }
+    }
+
+    /// Decides whether a live flow may go on, renewing its permit.
+    ///
+    /// # Errors
+    ///
+    /// The denial that ends the flow.
+    pub fn review(&self, permit: &Permit, now: Moment) -> Result<Permit, Denial> {
+        if let Some(denial) = &self.content.closed {
+            return Err(denial.clone());
+        }
+        let flow = &permit.flow;
+        match self.content.answers.get(flow) {
+            Some(Answer::Granted(grant)) if now < grant.lease_ends => Ok(Permit::new(flow, grant)),
+            Some(Answer::Reviewing { grant, until }) if now < *until => Ok(Permit {
+                lease_ends: *until,
+                ..Permit::new(flow, grant)
+            }),
+            Some(Answer::Refused { denial, .. }) => Err(denial.clone()),
+            Some(Answer::Granted(_) | Answer::Reviewing { .. }) | None => {
+                Err(Reason::LeaseExpired.into())
+            }
+        }
+    }
+
+    /// Returns the generation this map was compiled at.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Returns the resources that this map knows, reachable or not.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.content.catalogue
+    }
+
+    /// Returns why nothing at all is reachable, if so.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Denial> {
+        self.content.closed.as_ref()
+    }
+
+    pub(crate) fn answers(&self) -> &BTreeMap<Flow, Answer> {
+        &self.content.answers
+    }
+}
+
+impl Default for AccessMap {
+    fn default() -> Self {
+        Self {
+            generation: Generation::default(),
+            content: Content {
+                closed: Some(Reason::SignedOut.into()),
+                catalogue: Arc::default(),
+                answers: BTreeMap::new(),
+            },
+        }
+    }
+}
+
+/// The answer to one flow.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a verdict that is not looked at opens nothing"]
+pub enum Verdict {
+    /// The flow may not open.
+    Denied(Denial),
+    /// The flow may open, once, with this permit.
+    Permitted(Permit),
+    /// The policy has to be asked; the flow waits.
+    Undecided(Question),
+}
+
+/// What has to be put to the policy before a flow can open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The flow that waits.
+    pub flow: Flow,
+    /// The resource it wants to reach.
+    pub resource: Arc<Resource>,
+}
+
+/// Proof that one flow was authorized, and the key every outbound path demands.
+///
+/// A permit names its flow, so it cannot be spent on another. It is neither
+/// `Clone` nor constructible outside [`AccessMap`]:
+///
+/// ```compile_fail,E0451
+/// # use connector_core::access::{Flow, Permit};
+/// # use connector_core::catalogue::{ResourceId, SiteId};
+/// # use connector_core::time::Moment;
+/// # fn forge(flow: Flow, resource: ResourceId, site: SiteId) -> Permit {
+/// Permit { flow, resource, site, lease_ends: Moment::default() }
+/// # }
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a permit that is not spent means a path was not opened"]
+pub struct Permit {
+    flow: Flow,
+    resource: ResourceId,
+    site: SiteId,
+    lease_ends: Moment,
+}
+
+impl Permit {
+    fn new(flow: &Flow, grant: &Grant) -> Self {
+        Self {
+            flow: flow.clone(),
+            resource: grant.resource.clone(),
+            site: grant.site.clone(),
+            lease_ends: grant.lease_ends,
+        }
+    }
+
+    /// Returns the flow this permit was issued for.
+    #[must_use]
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Returns the resource this permit opens.
+    #[must_use]
+    pub fn resource(&self) -> &ResourceId {
+        &self.resource
+    }
+
+    /// Returns the site whose gateway carries the flow.
+    #[must_use]
+    pub fn site(&self) -> &SiteId {
+        &self.site
+    }
+
+    /// Returns when the permit stops being good unless it is renewed.
+    #[must_use]
+    pub fn lease_ends(&self) -> Moment {
+        self.lease_ends
+    }
+}
+
+/// Counts compilations of the access map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u64);
+
+impl Generation {
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::catalogue::fixture::{catalogue, wiki};
+
+    #[test]
+    fn the_default_map_denies_everything() {
+        let verdict = AccessMap::default().decide(&wiki(80), at(0));
+
+        assert_eq!(verdict, Verdict::Denied(Reason::SignedOut.into()));
+    }
+
+    #[test]
+    fn an_unanswered_flow_is_undecided_and_a_granted_one_permitted_until_its_lease_ends() {
+        let open = map([]);
+        assert!(matches!(
+            open.decide(&wiki(80), at(0)),
+            Verdict::Undecided(question) if question.flow == wiki(80)
+        ));
+
+        let granted = map([(wiki(80), Answer::Granted(grant(at(10))))]);
+        assert!(matches!(
+            granted.decide(&wiki(80), at(9)),
+            Verdict::Permitted(permit) if *permit.flow() == wiki(80) && permit.lease_ends() == at(10)
+        ));
+        assert!(matches!(
+            granted.decide(&wiki(80), at(10)),
+            Verdict::Undecided(_)
+        ));
+    }
+
+    #[test]
+    fn a_port_that_is_not_offered_is_refused_whatever_was_answered() {
+        let map = map([(wiki(22), Answer::Granted(grant(at(10))))]);
+
+        assert_eq!(
+            map.decide(&wiki(22), at(0)),
+            Verdict::Denied(Reason::PortNotOffered.into())
+        );
+    }
+
+    #[test]
+    fn while_a_grant_is_reviewed_live_flows_go_on_and_new_ones_wait() {
+        let before = map([(wiki(80), Answer::Granted(grant(at(10))))]);
+        let Verdict::Permitted(permit) = before.decide(&wiki(80), at(0)) else {
+            panic!("granted");
+        };
+        let during = map([(
+            wiki(80),
+            Answer::Reviewing {
+                grant: grant(at(10)),
+                until: at(2),
+            },
+        )]);
+
+        assert!(matches!(
+            during.decide(&wiki(80), at(1)),
+            Verdict::Undecided(_)
+        ));
+        let renewed = during.review(&permit, at(1)).unwrap();
+        assert_eq!(renewed.lease_ends(), at(2));
+        assert_eq!(
+            during.review(&renewed, at(2)),
+            Err(Reason::LeaseExpired.into())
+        );
+    }
+
+    #[test]
+    fn a_live_flow_ends_when_its_answer_is_gone_or_the_map_closes() {
+        let before = map([(wiki(80), Answer::Granted(grant(at(10))))]);
+        let Verdict::Permitted(permit) = before.decide(&wiki(80), at(0)) else {
+            panic!("granted");
+        };
+
+        assert_eq!(
+            map([]).review(&permit, at(1)),
+            Err(Reason::LeaseExpired.into())
+        );
+        assert_eq!(
+            AccessMap::default().review(&permit, at(1)),
+            Err(Reason::SignedOut.into())
+        );
+    }
+
+    fn map(answers: impl IntoIterator<Item = (Flow, Answer)>) -> AccessMap {
+        let content = Content {
+            closed: None,
+            catalogue: Arc::new(catalogue()),
+            answers: answers.into_iter().collect(),
+        };
+        AccessMap::default().replace(content).unwrap()
+    }
+
+    fn grant(lease_ends: Moment) -> Grant {
+        Grant {
+            resource: "wiki".into(),
+            site: "hq".into(),
+            lease_ends,
+        }
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_boot(Duration::from_secs(seconds))
+    }
+}

@@ -1,0 +1,15 @@
+//! The connector's decisions, as pure state machines.
+//!
+//! Nothing here performs I/O, reads a clock or spawns a task: the driver in
+//! `connector-service` feeds events in and carries effects out. The same code
+//! therefore runs under the service, under a simulator and under a fuzzer.
+
+pub mod access;
+pub mod catalogue;
+pub mod configuration;
+pub mod control;
+pub mod jws;
+pub mod name;
+pub mod network;
+pub mod posture;
+pub mod time;
