@@ -67,15 +67,26 @@ pub(crate) enum Kind {
 }
 
 pub(crate) const fn integer(name: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, sought: false }
+    Column {
+        name,
+        kind: Kind::Integer,
+        sought: false,
+    }
 }
 
 pub(crate) const fn text(name: &'static str) -> Column {
-    Column { name, kind: Kind::Text, sought: false }
+    Column {
+        name,
+        kind: Kind::Text,
+        sought: false,
+    }
 }
 
 pub(crate) const fn sought(column: Column) -> Column {
-    Column { sought: true, ..column }
+    Column {
+        sought: true,
+        ..column
+    }
 }
 
 /// What one pass over a table is to find.
@@ -135,7 +146,9 @@ impl Record {
     pub(crate) fn into_cells(self, table: &Table) -> Vec<Cell> {
         let mut cells = vec![Cell::Absent; table.columns.len()];
         for (column, value) in self.0 {
-            let slot = table.position(column).and_then(|position| cells.get_mut(position));
+            let slot = table
+                .position(column)
+                .and_then(|position| cells.get_mut(position));
             debug_assert!(slot.is_some(), "{} has no column {column}", table.name);
             if let Some(slot) = slot {
                 *slot = value;
@@ -230,7 +243,12 @@ mod tests {
     fn no_table_has_a_column_twice_or_more_than_the_mask_can_tell() {
         for table in TABLES {
             for (position, column) in table.columns.iter().enumerate() {
-                assert_eq!(table.position(column.name), Some(position), "{}", table.name);
+                assert_eq!(
+                    table.position(column.name),
+                    Some(position),
+                    "{}",
+                    table.name
+                );
             }
             assert!(table.columns.len() < 64, "{}", table.name);
             if let Some(required) = table.required {
@@ -248,7 +266,12 @@ mod tests {
 
         assert_eq!(
             read,
-            [("ENABLED", "yes"), ("NAME", "A B"), ("E", "1"), ("EMPTY", "")]
+            [
+                ("ENABLED", "yes"),
+                ("NAME", "A B"),
+                ("E", "1"),
+                ("EMPTY", "")
+            ]
         );
     }
 

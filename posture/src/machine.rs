@@ -68,7 +68,10 @@ impl Machine {
             .map_err(|error| Unreadable::new(path, &error.to_string()))?;
 
         if content.len() > limit {
-            return Err(Unreadable::new(path, &format!("it is larger than {limit} bytes")));
+            return Err(Unreadable::new(
+                path,
+                &format!("it is larger than {limit} bytes"),
+            ));
         }
         Ok(Some(content))
     }

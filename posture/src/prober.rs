@@ -27,7 +27,11 @@ impl<E: QueryEngine> Prober<E> {
     pub fn measure(&mut self, check: &Check, platform: Platform, now: Moment) -> Measurement {
         match check.sql.get(&platform) {
             Some(sql) => read_measurement(&self.engine.query(sql), now),
-            None => measurement(Finding::Unknown, "the check has no query for this platform", now),
+            None => measurement(
+                Finding::Unknown,
+                "the check has no query for this platform",
+                now,
+            ),
         }
     }
 }
@@ -43,7 +47,11 @@ pub fn read_measurement(answer: &Result<Vec<Row>, QueryError>, now: Moment) -> M
         Err(error) => return measurement(Finding::Unknown, &error.to_string(), now),
     };
     let Some(row) = rows.first() else {
-        return measurement(Finding::Unknown, "nothing on this device answers the check", now);
+        return measurement(
+            Finding::Unknown,
+            "nothing on this device answers the check",
+            now,
+        );
     };
 
     let evidence = row.value("evidence").filter(|text| !text.trim().is_empty());

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What the service and its front-ends say to each other.
+//!
+//! A front-end connects to the local endpoint and sends [`Hello`]; the service
+//! answers with [`Reply::Welcome`] or [`Reply::Failed`] and, from then on, one or more
+//! [`Reply`] frames to each [`Request`]. Frames are length-prefixed JSON, see
+//! [`frame`]. Unknown members are ignored on both sides, unknown requests are
+//! refused, so that a front-end and a service of neighbouring versions
+//! understand each other.
+
+pub mod frame;
+mod message;
+mod status;
+
+pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
+pub use self::status::{
+    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
+    Outcome, PostureReport, ProxyReport, Remedy, ResourceReport, ResourceState, SettingReport,
+    SiteReport, Standing, Status, TrustLevel, TunnelReport, WorkloadReport,
+};
+
+/// The version of this protocol. A service speaks this one and refuses others.
+pub const VERSION: u16 = 1;

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What differs between operating systems, behind one interface each.
+//!
+//! Each module `x.rs` is the interface; `x/{linux,unix,macos,windows,other}.rs` are
+//! the implementations. No other package but `tunnel::device` asks which
+//! system it runs on.
+
+pub mod clock;
+pub mod endpoint;
+pub mod instance;
+pub mod owner;
+pub mod paths;
+pub mod private;

@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The tunnel's packet path as pure state machines.
+//!
+//! Datagrams and packets go in through `handle_*` and `seal`; what is to be
+//! sent comes out through `poll_*`. Nothing here performs I/O. Time is an
+//! argument, but for the clock inside boringtun, which [`noise`] wraps.
+
+pub mod dns;
+// pub mod gateways;
+pub mod ip;
+pub mod keys;
+pub mod noise;
+mod random;
+
+pub use self::random::Seed;

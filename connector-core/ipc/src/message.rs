@@ -1,0 +1,184 @@
+use serde::{Deserialize, Serialize};
+
+use crate::status::{
+    AccessReport, DecisionReport, Identity, PostureReport, ResourceReport, SettingReport, Status,
+};
+
+/// The first frame from a front-end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The protocol version that the front-end speaks.
+    pub version: u16,
+    /// Which front-end it is, as in `ztna 0.1.0`.
+    pub client: String,
+}
+
+/// The service's answer to an acceptable [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The protocol version that the service speaks.
+    pub version: u16,
+    /// The service's own version.
+    pub service: String,
+}
+
+/// What a front-end asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// The effective settings and where each comes from: [`Reply::Settings`].
+    Config,
+    /// Recent decisions, oldest first, one [`Reply::Decision`] each, then
+    /// [`Reply::Done`]; with `follow`, new ones as they are made, without end.
+    Decisions {
+        /// Goes on with new decisions.
+        follow: bool,
+        /// Leaves out permits.
+        denied: bool,
+        /// At most this many past decisions.
+        limit: usize,
+    },
+    /// Stops admitting connections and ends the open ones: [`Reply::Done`].
+    Down,
+    /// Signs in: [`Reply::SignInPage`] as soon as the person has to act, then
+    /// [`Reply::Identity`].
+    Login,
+    /// Signs out and forgets the person's tokens: [`Reply::Done`].
+    Logout,
+    /// The device's state: [`Reply::Posture`].
+    Posture {
+        /// Measures again first.
+        refresh: bool,
+    },
+    /// The protected applications: [`Reply::Resources`].
+    Resources,
+    /// One [`Reply::Status`]; with `follow`, another at each change, without end.
+    Status {
+        /// Goes on at each change.
+        follow: bool,
+    },
+    /// Admits connections again: [`Reply::Done`].
+    Up,
+    /// Who is signed in: [`Reply::Identity`].
+    Whoami,
+    /// Asks the policy without connecting: [`Reply::Access`].
+    Why {
+        /// The name or address.
+        host: String,
+        /// The TCP port; without one, the first that the resource offers.
+        port: Option<u16>,
+    },
+}
+
+/// What the service answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "body", rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Why`].
+    Access(AccessReport),
+    /// To [`Request::Decisions`].
+    Decision(DecisionReport),
+    /// The request was carried out, or a list is at its end.
+    Done,
+    /// The request was not carried out.
+    Failed(Failure),
+    /// To [`Request::Login`] and [`Request::Whoami`].
+    Identity(Identity),
+    /// To [`Request::Posture`].
+    Posture(PostureReport),
+    /// To [`Request::Resources`].
+    Resources(Vec<ResourceReport>),
+    /// To [`Request::Config`].
+    Settings(Vec<SettingReport>),
+    /// The page where the person signs in.
+    SignInPage {
+        /// To be opened in the person's browser.
+        url: String,
+    },
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To an acceptable [`Hello`].
+    Welcome(Welcome),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What sort of failure it is.
+    pub kind: FailureKind,
+    /// What failed, with which value.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// The sorts of failure that a front-end tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The request cannot be understood.
+    BadRequest,
+    /// The service failed; its log says why.
+    Internal,
+    /// Nobody is signed in, or the session has ended.
+    NotSignedIn,
+    /// The control plane or the identity provider cannot be reached.
+    Offline,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// The identity provider or the control plane refused the sign-in.
+    SignInRefused,
+    /// It took too long.
+    TimedOut,
+    /// The front-end speaks another protocol version.
+    VersionMismatch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_form_on_the_wire() {
+        for (request, text) in [
+            (
+                Request::Status { follow: true },
+                r#"{"request":"status","follow":true}"#,
+            ),
+            (
+                Request::Why {
+                    host: "wiki.corp.test".into(),
+                    port: None,
+                },
+                r#"{"request":"why","host":"wiki.corp.test","port":null}"#,
+            ),
+            (
+                Request::Decisions {
+                    follow: false,
+                    denied: true,
+                    limit: 20,
+                },
+                r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
+            ),
+            (Request::Logout, r#"{"request":"logout"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
+        assert_eq!(
+            serde_json::to_string(&Reply::Done).unwrap(),
+            r#"{"reply":"done"}"#
+        );
+    }
+
+    #[test]
+    fn an_unknown_request_is_refused_and_an_unknown_member_ignored() {
+        assert!(serde_json::from_str::<Request>(r#"{"request":"run_program"}"#).is_err());
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"request":"up","later":1}"#).unwrap(),
+            Request::Up
+        );
+    }
+}

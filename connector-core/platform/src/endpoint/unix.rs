@@ -1,0 +1,144 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{BindError, ConnectError, Peer};
+use crate::private::PrivateDir;
+
+/// The front-end's side of a connection.
+pub type ClientStream = UnixStream;
+
+/// The service's side of a connection.
+pub type ServerStream = UnixStream;
+
+/// Accepts front-ends; removes the endpoint when dropped.
+#[derive(Debug)]
+pub struct Listener {
+    inner: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Listens at `path`, in a directory that only this user may enter; a
+    /// socket that a killed service left behind is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], also when something that is no socket is in the way.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let wrap = |problem: io::Error| BindError {
+            path: path.to_owned(),
+            problem,
+        };
+        let parent = path
+            .parent()
+            .ok_or_else(|| wrap(io::Error::other("it has no directory")))?;
+        PrivateDir::open(parent).map_err(|error| wrap(io::Error::other(error.to_string())))?;
+
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.file_type().is_socket() => {
+                fs::remove_file(path).map_err(wrap)?;
+            }
+            Ok(_) => {
+                return Err(wrap(io::Error::other(
+                    "something that is no socket is there; remove it",
+                )));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(wrap(error)),
+        }
+        let inner = UnixListener::bind(path).map_err(wrap)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrap)?;
+
+        Ok(Self {
+            inner,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Waits for the next front-end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; listening goes on.
+    pub async fn accept(&mut self) -> io::Result<(ServerStream, Peer)> {
+        let (stream, _) = self.inner.accept().await?;
+        let credentials = stream.peer_cred()?;
+        let peer = Peer {
+            is_trusted: credentials.uid() == 0 || credentials.uid() == geteuid().as_raw(),
+            user: Some(credentials.uid()),
+            process: credentials.pid().and_then(|pid| pid.try_into().ok()),
+        };
+        Ok((stream, peer))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Nothing is left to do about a failure; the next start replaces it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+pub(super) async fn connect(path: &Path) -> Result<ClientStream, ConnectError> {
+    let path = path.to_owned();
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Err(ConnectError::NotRunning { path });
+        }
+        Err(problem) => return Err(ConnectError::Io { path, problem }),
+    };
+    match stream.peer_cred() {
+        Ok(server) if server.uid() == 0 || server.uid() == geteuid().as_raw() => Ok(stream),
+        Ok(server) => Err(ConnectError::Untrusted {
+            path,
+            user: server.uid(),
+        }),
+        Err(problem) => Err(ConnectError::Io { path, problem }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_front_end_reaches_the_service_and_both_know_who_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/ztnad.sock");
+        let mut listener = Listener::bind(&path).unwrap();
+
+        let (client, accepted) = tokio::join!(connect(&path), listener.accept());
+
+        assert!(client.is_ok());
+        assert!(accepted.unwrap().1.is_trusted);
+        drop(listener);
+        assert!(matches!(
+            connect(&path).await,
+            Err(ConnectError::NotRunning { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_but_a_file_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/ztnad.sock");
+        let stale = Listener::bind(&path).unwrap();
+        std::mem::forget(stale);
+
+        drop(Listener::bind(&path).unwrap());
+        fs::write(&path, "precious").unwrap();
+        assert!(Listener::bind(&path).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+}

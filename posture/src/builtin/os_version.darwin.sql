@@ -1,0 +1,1 @@
+SELECT major >= 15 AS pass, name || ' ' || version AS evidence FROM os_version;

@@ -1,0 +1,99 @@
+//! Running other programs: shown before they run, and named when they fail.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// Runs a command with its output passed through.
+///
+/// # Errors
+/// Names the command line and how it ended.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let line = command_line(command);
+    say(&format!("$ {line}"));
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command for what it prints; `None` when it cannot be started or fails.
+pub(crate) fn output(command: &mut Command) -> Option<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output.status.success().then_some(())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Whether a command runs and succeeds, silently.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    output(command).is_some()
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Prints one line for the developer.
+#[expect(
+    clippy::print_stdout,
+    reason = "the one place where this program talks"
+)]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The command as a person would type it, with the variables it sets.
+fn command_line(command: &Command) -> String {
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.display(), value?.display())));
+    let program = command.get_program();
+    let program = match program.to_str().map(std::path::Path::new) {
+        Some(path) if path.file_name() == Some(OsStr::new("cargo")) => "cargo".to_owned(),
+        Some(_) | None => program.display().to_string(),
+    };
+    let arguments = command
+        .get_args()
+        .map(|argument| argument.display().to_string());
+    variables
+        .chain([program])
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_command_is_named_with_its_arguments_and_variables() {
+        let error = run(Command::new("sh").args(["-c", "exit 3"]).env("WHY", "test")).unwrap_err();
+
+        let text = format!("{error:#}");
+        assert!(text.contains("WHY=test sh -c exit 3"), "{text}");
+        assert!(text.contains("exit status: 3"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_program_is_an_error_that_names_it() {
+        let error = run(&mut Command::new("no-such-program-anywhere")).unwrap_err();
+
+        assert!(format!("{error:#}").contains("cannot start `no-such-program-anywhere`"));
+    }
+
+    #[test]
+    fn asking_a_missing_program_is_no_answer() {
+        assert_eq!(output(&mut Command::new("no-such-program-anywhere")), None);
+    }
+}
