@@ -34,7 +34,7 @@ pub(crate) struct Content {
     /// Why nothing at all is reachable, if so.
     pub(crate) closed: Option<Denial>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) answers: BTreeMap<Flow, Answer>,
+    pub(crate) answers: Arc<BTreeMap<Flow, Answer>>,
 }
 
 /// What the policy said about one flow.
@@ -59,6 +59,8 @@ pub(crate) struct Grant {
     pub(crate) resource: ResourceId,
     pub(crate) site: SiteId,
     pub(crate) lease_ends: Moment,
+    /// When to ask again if the grant is in use.
+    pub(crate) renew_at: Moment,
 }
 
 impl AccessMap {
@@ -138,8 +140,27 @@ impl AccessMap {
         self.content.closed.as_ref()
     }
 
-    pub(crate) fn answers(&self) -> &BTreeMap<Flow, Answer> {
-        &self.content.answers
+    /// Returns what is known about access to `resource` at `now`: permitted,
+    /// denied, or nothing.
+    #[must_use]
+    pub fn last_answer(&self, resource: &ResourceId, now: Moment) -> Option<Result<(), &Denial>> {
+        let mut known = None;
+        for (flow, answer) in self.content.answers.iter() {
+            match answer {
+                Answer::Granted(grant) if grant.resource == *resource && now < grant.lease_ends => {
+                    return Some(Ok(()));
+                }
+                Answer::Refused { denial, until } if now < *until => {
+                    if let Lookup::Offered(refused) = self.content.catalogue.lookup(flow)
+                        && refused.id == *resource
+                    {
+                        known = Some(Err(denial));
+                    }
+                }
+                Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. } => {}
+            }
+        }
+        known
     }
 }
 
@@ -150,7 +171,7 @@ impl Default for AccessMap {
             content: Content {
                 closed: Some(Reason::SignedOut.into()),
                 catalogue: Arc::default(),
-                answers: BTreeMap::new(),
+                answers: Arc::default(),
             },
         }
     }
@@ -334,7 +355,7 @@ mod tests {
         let content = Content {
             closed: None,
             catalogue: Arc::new(catalogue()),
-            answers: answers.into_iter().collect(),
+            answers: Arc::new(answers.into_iter().collect()),
         };
         AccessMap::default().replace(content).unwrap()
     }
@@ -344,6 +365,7 @@ mod tests {
             resource: "wiki".into(),
             site: "hq".into(),
             lease_ends,
+            renew_at: lease_ends,
         }
     }
 

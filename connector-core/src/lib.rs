@@ -5,9 +5,13 @@
 //! therefore runs under the service, under a simulator and under a fuzzer.
 
 pub mod access;
+pub mod audit;
+pub mod authzen;
 pub mod catalogue;
 pub mod configuration;
+pub mod connector;
 pub mod control;
+pub mod identity;
 pub mod jws;
 pub mod name;
 pub mod network;

@@ -10,88 +10,111 @@ use connector_core::posture::{Check, Platform};
 #[must_use]
 pub fn builtin_checks() -> Vec<Check> {
     vec![
-        Check {
-            id: "os-version".into(),
-            title: "The operating system still receives security updates".into(),
-            sql: queries(
-                include_str!("builtin/os_version.linux.sql"),
-                include_str!("builtin/os_version.darwin.sql"),
-                include_str!("builtin/os_version.windows.sql"),
-            ),
-            remedy: "Upgrade the operating system to a release that its maker still supports, \
+        os_version(),
+        disk_encryption(),
+        firewall(),
+        screen_lock(),
+        forbidden_process(),
+        uptime(),
+    ]
+}
+
+fn os_version() -> Check {
+    Check {
+        id: "os-version".into(),
+        title: "The operating system still receives security updates".into(),
+        sql: queries(
+            include_str!("builtin/os_version.linux.sql"),
+            include_str!("builtin/os_version.darwin.sql"),
+            include_str!("builtin/os_version.windows.sql"),
+        ),
+        remedy: "Upgrade the operating system to a release that its maker still supports, \
                      with the system's own updater."
-                .into(),
-            interval: HOUR,
-            max_age: HOUR * 3,
-        },
-        Check {
-            id: "disk-encryption".into(),
-            title: "The system disk is encrypted".into(),
-            sql: queries(
-                include_str!("builtin/disk_encryption.linux.sql"),
-                include_str!("builtin/disk_encryption.darwin.sql"),
-                include_str!("builtin/disk_encryption.windows.sql"),
-            ),
-            remedy:
-                "Switch on FileVault (macOS: System Settings, Privacy & Security) or BitLocker \
+            .into(),
+        interval: HOUR,
+        max_age: HOUR * 3,
+    }
+}
+
+fn disk_encryption() -> Check {
+    Check {
+        id: "disk-encryption".into(),
+        title: "The system disk is encrypted".into(),
+        sql: queries(
+            include_str!("builtin/disk_encryption.linux.sql"),
+            include_str!("builtin/disk_encryption.darwin.sql"),
+            include_str!("builtin/disk_encryption.windows.sql"),
+        ),
+        remedy: "Switch on FileVault (macOS: System Settings, Privacy & Security) or BitLocker \
                      (Windows: Settings, Privacy & security). Linux is encrypted when it is \
                      installed: ask your administrator how to move to an encrypted disk."
-                    .into(),
-            interval: MINUTE * 10,
-            max_age: MINUTE * 30,
-        },
-        Check {
-            id: "firewall".into(),
-            title: "A firewall is switched on".into(),
-            sql: queries(
-                include_str!("builtin/firewall.linux.sql"),
-                include_str!("builtin/firewall.darwin.sql"),
-                include_str!("builtin/firewall.windows.sql"),
-            ),
-            remedy: "Switch the firewall on. Ubuntu and Debian: `sudo ufw enable`; Fedora: `sudo \
+            .into(),
+        interval: MINUTE * 10,
+        max_age: MINUTE * 30,
+    }
+}
+
+fn firewall() -> Check {
+    Check {
+        id: "firewall".into(),
+        title: "A firewall is switched on".into(),
+        sql: queries(
+            include_str!("builtin/firewall.linux.sql"),
+            include_str!("builtin/firewall.darwin.sql"),
+            include_str!("builtin/firewall.windows.sql"),
+        ),
+        remedy: "Switch the firewall on. Ubuntu and Debian: `sudo ufw enable`; Fedora: `sudo \
                      systemctl enable --now firewalld`; macOS: System Settings, Network, Firewall; \
                      Windows: Windows Security, Firewall & network protection."
-                .into(),
-            interval: MINUTE / 2,
-            max_age: MINUTE * 2,
-        },
-        Check {
-            id: "screen-lock".into(),
-            title: "The screen locks itself within a minute of going dark".into(),
-            sql: queries(
-                include_str!("builtin/screen_lock.sql"),
-                include_str!("builtin/screen_lock.sql"),
-                include_str!("builtin/screen_lock.windows.sql"),
-            ),
-            remedy: "Let the screen lock by itself and ask for the password at once. GNOME: \
+            .into(),
+        interval: MINUTE / 2,
+        max_age: MINUTE * 2,
+    }
+}
+
+fn screen_lock() -> Check {
+    Check {
+        id: "screen-lock".into(),
+        title: "The screen locks itself within a minute of going dark".into(),
+        sql: queries(
+            include_str!("builtin/screen_lock.sql"),
+            include_str!("builtin/screen_lock.sql"),
+            include_str!("builtin/screen_lock.windows.sql"),
+        ),
+        remedy: "Let the screen lock by itself and ask for the password at once. GNOME: \
                      Settings, Privacy & Security, Screen Lock; KDE: System Settings, Screen \
                      Locking; macOS: System Settings, Lock Screen; Windows: ask your administrator \
                      to set the machine's inactivity limit."
-                .into(),
-            interval: MINUTE / 2,
-            max_age: MINUTE * 2,
-        },
-        Check {
-            id: "forbidden-process".into(),
-            title: "No remote-control program is running".into(),
-            sql: queries(
-                include_str!("builtin/forbidden_process.linux.sql"),
-                include_str!("builtin/forbidden_process.other.sql"),
-                include_str!("builtin/forbidden_process.other.sql"),
-            ),
-            remedy: "Quit the program that is named, and remove it if it starts by itself.".into(),
-            interval: MINUTE / 4,
-            max_age: MINUTE,
-        },
-        Check {
-            id: "uptime".into(),
-            title: "The machine was restarted within the last 30 days".into(),
-            sql: queries(UPTIME, UPTIME, UPTIME),
-            remedy: "Restart the machine, so that installed updates take effect.".into(),
-            interval: HOUR,
-            max_age: HOUR * 3,
-        },
-    ]
+            .into(),
+        interval: MINUTE / 2,
+        max_age: MINUTE * 2,
+    }
+}
+
+fn forbidden_process() -> Check {
+    Check {
+        id: "forbidden-process".into(),
+        title: "No remote-control program is running".into(),
+        sql: queries(
+            include_str!("builtin/forbidden_process.linux.sql"),
+            include_str!("builtin/forbidden_process.other.sql"),
+            include_str!("builtin/forbidden_process.other.sql"),
+        ),
+        remedy: "Quit the program that is named, and remove it if it starts by itself.".into(),
+        interval: MINUTE / 4,
+        max_age: MINUTE,
+    }
+}
+
+fn uptime() -> Check {
+    Check {
+        id: "uptime".into(),
+        title: "The machine was restarted within the last 30 days".into(),
+        sql: queries(UPTIME, UPTIME, UPTIME),
+        remedy: "Restart the machine, so that installed updates take effect.".into(),
+        interval: HOUR,
+        max_age: HOUR * 3,
+    }
 }
 
 fn queries(linux: &str, darwin: &str, windows: &str) -> BTreeMap<Platform, Arc<str>> {
@@ -130,6 +153,36 @@ mod tests {
                 "{}",
                 check.id
             );
+        }
+    }
+
+    #[test]
+    fn the_queries_for_osquery_alone_are_sound_sql() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE alf(global_state);
+                 CREATE TABLE bitlocker_info(drive_letter, conversion_status, protection_status);
+                 CREATE TABLE disk_encryption(user_uuid, filevault_status);
+                 CREATE TABLE os_version(name, version, major, build);
+                 CREATE TABLE processes(pid, name);
+                 CREATE TABLE registry(path, data);
+                 CREATE TABLE screenlock(enabled, grace_period);
+                 CREATE TABLE uptime(total_seconds, days, hours);
+                 CREATE TABLE windows_security_center(firewall);",
+            )
+            .unwrap();
+
+        for check in builtin_checks() {
+            for platform in [Platform::Darwin, Platform::Windows] {
+                let statement = connection.prepare(&check.sql[&platform]).unwrap();
+                assert_eq!(
+                    statement.column_names().collect::<Vec<_>>(),
+                    ["pass", "evidence"],
+                    "{} {platform:?}",
+                    check.id
+                );
+            }
         }
     }
 }

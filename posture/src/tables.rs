@@ -65,15 +65,11 @@ impl Tables {
         })
     }
 
-    fn rows(&self, sql: &str) -> Result<Vec<Row>, Error> {
+    fn rows(&self, sql: &str) -> Result<Vec<Row>, Failed> {
         let mut statement = self.connection.prepare(sql)?;
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         if let Some(repeated) = first_repeated(&columns) {
-            return Err(Error::InvalidColumnName(repeated));
+            return Err(Failed::Ambiguous(repeated));
         }
 
         let (mut selected, mut size) = (Vec::new(), 0);
@@ -87,13 +83,13 @@ impl Tables {
             }
             selected.push(values.into_iter().collect());
             if selected.len() > MAX_ROWS || size > MAX_ANSWER {
-                return Err(too_big());
+                return Err(Failed::Endless);
             }
         }
         Ok(selected)
     }
 
-    fn explain(&self, error: Error) -> QueryError {
+    fn explain(&self, failed: Failed) -> QueryError {
         if self.device.is_late() {
             return QueryError::TookTooLong {
                 limit: self.time_limit,
@@ -104,7 +100,15 @@ impl Tables {
                 reason: unreadable.to_string(),
             };
         }
-        explain(error)
+        match failed {
+            Failed::Ambiguous(column) => QueryError::Invalid {
+                reason: format!("it has two columns named `{column}`"),
+            },
+            Failed::Endless => QueryError::TooLarge {
+                reason: format!("the answer exceeds {MAX_ROWS} rows or {MAX_ANSWER} bytes"),
+            },
+            Failed::Sqlite(error) => explain(error),
+        }
     }
 }
 
@@ -116,8 +120,15 @@ impl QueryEngine for Tables {
             });
         }
 
+        // SQLite would read up to here and leave the rest unseen.
+        if sql.contains('\0') {
+            return Err(QueryError::Invalid {
+                reason: "it holds a NUL character".to_owned(),
+            });
+        }
+
         self.device.begin(Instant::now() + self.time_limit);
-        let answer = self.rows(sql).map_err(|error| self.explain(error));
+        let answer = self.rows(sql).map_err(|failed| self.explain(failed));
         self.device.end();
         answer
     }
@@ -128,11 +139,22 @@ impl QueryEngine for Tables {
 #[error("failed to set up the posture tables: {0}; restart the service")]
 pub struct OpenTablesError(#[from] Error);
 
+/// What ended a query.
+enum Failed {
+    /// Two of its columns have this name.
+    Ambiguous(String),
+    /// Its answer is larger than is kept.
+    Endless,
+    Sqlite(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
 /// Lets a statement select from the tables and call harmless functions, and nothing else.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is the one that the hook asks for"
-)]
 fn authorize(context: AuthContext<'_>) -> Authorization {
     let allowed = if let AuthAction::Read { table_name, .. } = context.action {
         TABLES
@@ -154,15 +176,15 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
 }
 
 fn explain(error: Error) -> QueryError {
-    let (code, reason) = match error {
-        Error::SqliteFailure(cause, message) => (
-            Some(cause.code),
-            message.unwrap_or_else(|| cause.to_string()),
-        ),
-        Error::SqlInputError { error, msg, .. } => (Some(error.code), msg),
-        Error::MultipleStatement => (None, "it is more than one statement".to_owned()),
-        Error::InvalidColumnName(name) => (None, format!("it has two columns named `{name}`")),
-        other => (None, other.to_string()),
+    let (code, reason) = if let Error::SqliteFailure(cause, message) = error {
+        let reason = message.unwrap_or_else(|| cause.to_string());
+        (Some(cause.code), reason)
+    } else if let Error::SqlInputError { error, msg, .. } = error {
+        (Some(error.code), msg)
+    } else if matches!(error, Error::MultipleStatement) {
+        (None, "it is more than one statement".to_owned())
+    } else {
+        (None, error.to_string())
     };
 
     if let Some(table) = reason.strip_prefix("no such table: ") {
@@ -176,16 +198,11 @@ fn explain(error: Error) -> QueryError {
     if matches!(code, Some(ErrorCode::OutOfMemory | ErrorCode::TooBig)) {
         return QueryError::TooLarge {
             reason: format!(
-                "it exceeds {MAX_ROWS} rows, {MAX_VALUE} bytes in a value, or its share of memory"
+                "a value exceeds {MAX_VALUE} bytes, or all together their share of memory"
             ),
         };
     }
     QueryError::Invalid { reason }
-}
-
-fn too_big() -> Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_TOOBIG);
-    Error::SqliteFailure(code, None)
 }
 
 fn first_repeated(names: &[String]) -> Option<String> {

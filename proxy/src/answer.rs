@@ -125,16 +125,14 @@ impl Answer {
         if let Some(reference) = &self.reference {
             let _infallible = write!(details, " [{reference}]");
         }
-        let details = ascii(&details, 512).replace('\\', "\\\\").replace('"', "\\\"");
+        let details = ascii(&details, 512)
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
         format!("{PSEUDONYM}; error={}; details=\"{details}\"", self.error)
     }
 
     fn body(&self, form: Form) -> String {
-        if form.html {
-            self.html()
-        } else {
-            self.text()
-        }
+        if form.html { self.html() } else { self.text() }
     }
 
     fn text(&self) -> String {
@@ -171,7 +169,9 @@ impl Answer {
             let reference = escape(reference);
             let _infallible = write!(out, "<dt>Reference</dt><dd><code>{reference}</code></dd>");
         }
-        out.push_str("</dl>\n<p>Refused by the ZTNA connector on this computer.</p>\n</body></html>\n");
+        out.push_str(
+            "</dl>\n<p>Refused by the ZTNA connector on this computer.</p>\n</body></html>\n",
+        );
         out
     }
 }

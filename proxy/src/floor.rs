@@ -85,11 +85,31 @@ mod tests {
     #[test]
     fn prohibits_this_machine_and_this_link_in_every_spelling() {
         for host in [
-            "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "169.254.169.254", "224.0.0.1",
-            "239.255.255.255", "255.255.255.255", "::", "::1", "fe80::1", "febf::1", "ff02::1",
-            "::ffff:127.0.0.1", "::ffff:169.254.1.1", "::127.0.0.1", "::ffff:0:127.0.0.1",
-            "2002:7f00:1::", "64:ff9b::127.0.0.1", "localhost", "LOCALHOST.", "a.b.localhost",
-            "localhost.localdomain", "ip6-localhost", "localhost6",
+            "127.0.0.1",
+            "127.255.255.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.1.1",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "2002:7f00:1::",
+            "64:ff9b::127.0.0.1",
+            "localhost",
+            "LOCALHOST.",
+            "a.b.localhost",
+            "localhost.localdomain",
+            "ip6-localhost",
+            "localhost6",
         ] {
             assert!(check(&target(host)).is_err(), "{host}");
         }
@@ -98,8 +118,16 @@ mod tests {
     #[test]
     fn lets_everything_else_be_decided_by_policy() {
         for host in [
-            "10.0.0.1", "192.168.1.1", "100.64.0.1", "2001:db8::1", "fd00::1", "::ffff:10.0.0.1",
-            "64:ff9b::10.0.0.1", "wiki.corp.example", "localhost.example", "notlocalhost",
+            "10.0.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "2001:db8::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "wiki.corp.example",
+            "localhost.example",
+            "notlocalhost",
         ] {
             assert!(check(&target(host)).is_ok(), "{host}");
         }

@@ -357,7 +357,13 @@ mod tests {
     #[test]
     fn refuses_malformed_fields() {
         for field in [
-            " Folded: x", "\tFolded: x", "Name : x", "Name", ": x", "Na me: x", "N\u{e9}: x",
+            " Folded: x",
+            "\tFolded: x",
+            "Name : x",
+            "Name",
+            ": x",
+            "Na me: x",
+            "N\u{e9}: x",
             "Transfer-Encoding\u{b}: chunked",
         ] {
             let text = format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
@@ -391,7 +397,8 @@ mod tests {
 
     #[test]
     fn wants_one_host_field() {
-        let with = |version, fields| parse(&format!("GET http://a/ {version}\r\n{fields}\r\n"));
+        let with =
+            |version, fields| parse(&format!("GET http://a/ {version}\r\n{fields}\r\n")).map(drop);
 
         assert_eq!(with("HTTP/1.1", "").unwrap_err(), BadHead::Host);
         assert!(with("HTTP/1.0", "").is_ok());
@@ -405,7 +412,10 @@ mod tests {
     fn counts_fields() {
         let with = |count| {
             let fields = "X: y\r\n".repeat(count);
-            parse(&format!("GET http://a/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).map(drop)
+            parse(&format!(
+                "GET http://a/ HTTP/1.1\r\nHost: a\r\n{fields}\r\n"
+            ))
+            .map(drop)
         };
 
         assert_eq!(with(99), Ok(()));
@@ -415,9 +425,11 @@ mod tests {
     #[test]
     fn keeps_a_connection_only_where_the_next_request_is_found_for_certain() {
         let persists = |version, fields| {
-            parse(&format!("POST http://a/ {version}\r\nHost: a\r\n{fields}\r\n"))
-                .unwrap()
-                .is_persistent()
+            parse(&format!(
+                "POST http://a/ {version}\r\nHost: a\r\n{fields}\r\n"
+            ))
+            .unwrap()
+            .is_persistent()
         };
 
         assert!(persists("HTTP/1.1", ""));

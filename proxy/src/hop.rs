@@ -112,9 +112,8 @@ pub(crate) fn return_fields(status: StatusCode, fields: &mut HeaderMap) -> Resul
 /// Tells whether a field is about this connection only, or says in another's name what a
 /// proxy says.
 fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 7] = [
         "connection",
-        "expect",
         "http2-settings",
         "keep-alive",
         "te",
@@ -130,8 +129,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Tells whether a field delimits the content: it stays whatever `Connection` says of it.
 fn is_framing(name: &str) -> bool {
-    name.eq_ignore_ascii_case("content-length")
-        || name.eq_ignore_ascii_case("transfer-encoding")
+    name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding")
 }
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -224,11 +222,13 @@ mod tests {
         gzip.insert(TRANSFER_ENCODING, HeaderValue::from_static("gzip, chunked"));
 
         assert!(return_fields(StatusCode::OK, &mut gzip).is_err());
-        assert!(return_fields(
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            &mut HeaderMap::new()
-        )
-        .is_err());
+        assert!(
+            return_fields(
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                &mut HeaderMap::new()
+            )
+            .is_err()
+        );
     }
 
     fn forward(text: &str, target: &str, path: &str) -> String {

@@ -216,17 +216,19 @@ mod tests {
     fn reads_the_three_kinds_of_address() {
         let v4 = [5, 1, 0, 1, 10, 0, 0, 1, 0, 80, 9];
         let mut v6 = vec![5, 1, 0, 4];
-        v6.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 187]);
+        v6.extend([
+            0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 187,
+        ]);
 
-        assert_eq!(parse_request(&v4), complete("10.0.0.1:80", 10));
-        assert_eq!(parse_request(&v6), complete("[2001:db8::1]:443", 22));
+        assert_eq!(parse_request(&v4), Ok(complete("10.0.0.1:80", 10)));
+        assert_eq!(parse_request(&v6), Ok(complete("[2001:db8::1]:443", 22)));
         assert_eq!(
             parse_request(&named(b"Wiki.corp.example", 443)),
-            complete("wiki.corp.example:443", 24)
+            Ok(complete("wiki.corp.example:443", 24))
         );
         assert_eq!(
             parse_request(&named(b"127.0.0.1", 80)),
-            complete("127.0.0.1:80", 16)
+            Ok(complete("127.0.0.1:80", 16))
         );
     }
 
@@ -252,7 +254,7 @@ mod tests {
         bytes
     }
 
-    fn complete(target: &str, used: usize) -> Result<Parsed<Target>, BadSocks> {
-        Ok(Parsed::Complete(Target::parse(target).unwrap(), used))
+    fn complete(target: &str, used: usize) -> Parsed<Target> {
+        Parsed::Complete(Target::parse(target).unwrap(), used)
     }
 }

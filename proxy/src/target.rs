@@ -219,7 +219,16 @@ mod tests {
 
     #[test]
     fn refuses_every_port_that_is_not_one() {
-        for port in ["0", "65536", "abc", "-1", "+80", "8 0", "99999999999", "80x"] {
+        for port in [
+            "0",
+            "65536",
+            "abc",
+            "-1",
+            "+80",
+            "8 0",
+            "99999999999",
+            "80x",
+        ] {
             assert_eq!(
                 Target::parse(&format!("a.example:{port}")),
                 Err(BadTarget::Port),
@@ -234,9 +243,28 @@ mod tests {
     #[test]
     fn refuses_hosts_that_resolvers_read_differently() {
         for host in [
-            "", ".", "..", "a..b", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1",
-            "127.0.0.256", "1.2.3.4.5", "a b", "a%41", "-a.example", "a-.example", "b\u{fc}cher",
-            "fe80::1%eth0", "a\0b", "a/b", "a?b", "0x", "foo.0",
+            "",
+            ".",
+            "..",
+            "a..b",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.0.0.256",
+            "1.2.3.4.5",
+            "a b",
+            "a%41",
+            "-a.example",
+            "a-.example",
+            "b\u{fc}cher",
+            "fe80::1%eth0",
+            "a\0b",
+            "a/b",
+            "a?b",
+            "0x",
+            "foo.0",
         ] {
             assert_eq!(Host::parse(host), Err(BadTarget::Host), "{host:?}");
         }
@@ -250,7 +278,14 @@ mod tests {
             Target::parse("user:pw@a.example:80"),
             Err(BadTarget::UserInfo)
         );
-        for text in ["[::1", "[::1]x:80", "[1.2.3.4]:80", "[fe80::1%1]:80", "::1:80", "a:1:2"] {
+        for text in [
+            "[::1",
+            "[::1]x:80",
+            "[1.2.3.4]:80",
+            "[fe80::1%1]:80",
+            "::1:80",
+            "a:1:2",
+        ] {
             assert!(Target::parse(text).is_err(), "{text}");
         }
     }

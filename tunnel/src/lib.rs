@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Carries permitted flows to gateways.
+//!
+//! [`userspace`] is the whole client without a network device: TCP streams that
+//! are dialled with a permit and end with it. [`netstack`] and [`sockets`] are
+//! what it is made of, and serve the far end of a tunnel as well.
+
+pub mod netstack;
+pub mod sockets;
+pub mod userspace;
+
+use connector_core::time::Moment;
+
+/// Reads the boot clock.
+pub type Clock = fn() -> Moment;

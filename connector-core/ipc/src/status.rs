@@ -256,7 +256,7 @@ pub struct DecisionReport {
     pub latency_micros: u64,
 }
 
-/// The answer to one question.
+/// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -264,6 +264,8 @@ pub enum Outcome {
     Denied,
     /// Permitted.
     Permitted,
+    /// Permitted before, and ended while it was in use.
+    Revoked,
 }
 
 /// A program.

@@ -446,9 +446,10 @@ fn ports(path: &str, texts: &[String]) -> Result<Vec<RangeInclusive<u16>>, Rejec
         .collect()
 }
 
-fn unique<'a>(path: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Rejected> {
+fn unique(path: &str, ids: impl Iterator<Item = impl AsRef<str>>) -> Result<(), Rejected> {
     let mut seen = BTreeSet::new();
     for id in ids {
+        let id = id.as_ref();
         let well_formed = (1..=64).contains(&id.len())
             && id
                 .bytes()
@@ -457,7 +458,7 @@ fn unique<'a>(path: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Reje
             let problem = format!("{id:?} is no id: use up to 64 letters, digits, '-', '_' or '.'");
             return Err(invalid(path, problem));
         }
-        if !seen.insert(id) {
+        if !seen.insert(id.to_owned()) {
             return Err(invalid(path, format!("{id:?} appears twice")));
         }
     }

@@ -1,2 +1,62 @@
-//! Placeholder.
-fn main() {}
+//! `ztna`: shows and steers the connector's service.
+
+mod browser;
+mod client;
+mod command;
+mod config;
+mod decisions;
+mod exit;
+mod output;
+mod posture;
+mod resources;
+mod session;
+mod status;
+mod table;
+mod target;
+mod text;
+mod time;
+mod version;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::client::Service;
+use crate::command::{Cli, Verb};
+use crate::exit::{Exit, Failure};
+use crate::output::Printer;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error).into(),
+    };
+    let printer = Printer::for_stdout(cli.global.quiet, cli.global.color);
+    let exit = match run(cli, &printer).await {
+        Ok(exit) => exit,
+        Err(failure) => output::fail(&failure),
+    };
+
+    exit.into()
+}
+
+async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
+    let service = Service::new(cli.global.socket, cli.global.timeout);
+    match cli.verb {
+        Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
+        Verb::Config(args) => config::run(&service, &args, printer).await,
+        Verb::Decisions(args) => decisions::run(&service, &args, printer).await,
+        Verb::Down => session::down(&service, printer).await,
+        Verb::Login(args) => session::login(&service, &args, printer).await,
+        Verb::Logout => session::logout(&service, printer).await,
+        Verb::Posture(args) => posture::run(&service, &args, printer).await,
+        Verb::Resources(format) => resources::run(&service, format, printer).await,
+        Verb::Status(args) => status::run(&service, &args, printer).await,
+        Verb::Up => session::up(&service, printer).await,
+        Verb::Version(format) => version::run(&service, format, printer).await,
+        Verb::Whoami(format) => session::whoami(&service, format, printer).await,
+        Verb::Why(args) => why::run(&service, &args, printer).await,
+    }
+}

@@ -12,9 +12,9 @@ WITH
     SELECT
       EXISTS (SELECT 1 FROM systemd_units)
       AND EXISTS (SELECT 1 FROM processes WHERE pid = 2 AND parent = 0 AND name = 'kthreadd')
+      AND NOT EXISTS (SELECT 1 FROM mounts WHERE path = '/' AND type = 'overlay')
       AND NOT EXISTS (
-        SELECT 1 FROM file
-        WHERE path IN ('/.dockerenv', '/run/.containerenv', '/run/systemd/container')
+        SELECT 1 FROM file WHERE path IN ('/run/.containerenv', '/run/systemd/container')
       )
   ),
   seen AS (

@@ -4,10 +4,6 @@ WITH
   machine(is_visible) AS (
     SELECT
       EXISTS (SELECT 1 FROM processes WHERE pid = 2 AND parent = 0 AND name = 'kthreadd')
-      AND NOT EXISTS (
-        SELECT 1 FROM file
-        WHERE path IN ('/.dockerenv', '/run/.containerenv', '/run/systemd/container')
-      )
   ),
   found(names) AS (
     SELECT group_concat(DISTINCT name) FROM processes

@@ -1,5 +1,6 @@
 -- Ends of security support as the distributions publish them (for Debian with
--- LTS). What is not listed, and what runs in a container, cannot be told.
+-- LTS). What is not listed cannot be told, and a container's release says nothing
+-- about the machine: the kernel's own threads are hidden from most of them.
 WITH
   supported(platform, major, minor, until) AS (
     VALUES
@@ -27,9 +28,9 @@ WITH
   machine(is_visible) AS (
     SELECT
       EXISTS (SELECT 1 FROM processes WHERE pid = 2 AND parent = 0 AND name = 'kthreadd')
+      AND NOT EXISTS (SELECT 1 FROM mounts WHERE path = '/' AND type = 'overlay')
       AND NOT EXISTS (
-        SELECT 1 FROM file
-        WHERE path IN ('/.dockerenv', '/run/.containerenv', '/run/systemd/container')
+        SELECT 1 FROM file WHERE path IN ('/run/.containerenv', '/run/systemd/container')
       )
   )
 SELECT

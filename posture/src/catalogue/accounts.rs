@@ -1,6 +1,6 @@
 //! Who has an account.
 
-use super::{Column, Record, Scan, Table, integer, sought, text};
+use super::{Column, Record, Table, integer, sought, text};
 use crate::machine::{Machine, Unreadable};
 
 pub(crate) const USERS: Table = Table {

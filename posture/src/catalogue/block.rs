@@ -188,11 +188,11 @@ impl BlockDevices {
                 (_, below) => Some(below),
             };
         }
-        weakest.unwrap_or(if is_backed_elsewhere(name) {
-            Encryption::Undefined
-        } else {
-            Encryption::None
-        })
+        match weakest {
+            Some(weakest) => weakest,
+            None if is_backed_elsewhere(name) => Encryption::Undefined,
+            None => Encryption::None,
+        }
     }
 
     fn encryption_record(&self, name: &str) -> Record {

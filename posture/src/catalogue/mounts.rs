@@ -2,7 +2,7 @@
 
 use super::block::BlockDevices;
 use super::{Column, Record, Table, sought, text};
-use crate::machine::{Machine, Unreadable};
+use crate::machine::Machine;
 
 pub(crate) const MOUNTS: Table = Table {
     name: "mounts",

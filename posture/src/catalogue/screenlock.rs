@@ -227,3 +227,160 @@ const IDLE_DELAY: &str = "/org/gnome/desktop/session/idle-delay";
 
 /// People's settings take some kilobytes.
 const MAX_DCONF: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::super::gvdb::tests::Builder;
+    use super::*;
+    use crate::engine::QueryEngine;
+    use crate::tables::Tables;
+
+    const NO: &[u8] = &[0, 0, b'b'];
+    const YES: &[u8] = &[1, 0, b'b'];
+    const USER: &str = "home/ann/.config/dconf/user";
+    const PLASMA: &str = "home/ann/.config/kscreenlockerrc";
+
+    #[test]
+    fn gnome_locks_at_once_unless_told_otherwise() {
+        let minute: &[u8] = &[60, 0, 0, 0, 0, b'u'];
+        let never: &[u8] = &[0, 0, 0, 0, 0, b'u'];
+        for (settings, locked) in [
+            (Builder::default(), "1 0"),
+            (
+                Builder::default()
+                    .with(LOCK_ENABLED, YES)
+                    .with(LOCK_DELAY, minute),
+                "1 60",
+            ),
+            (Builder::default().with(LOCK_ENABLED, NO), "0 0"),
+            (Builder::default().with(IDLE_DELAY, never), "0 0"),
+            (Builder::default().with(LOCK_FORBIDDEN, YES), "0 0"),
+            (Builder::default().with(LOCK_ENABLED, minute), " "),
+        ] {
+            assert_eq!(locks("gnome-shell", &[(USER, settings.build())]), [locked]);
+        }
+        assert_eq!(
+            locks("gnome-shell", &[]),
+            ["1 0"],
+            "dconf has no file until something is set"
+        );
+    }
+
+    #[test]
+    fn the_administrators_settings_hold_where_they_are_locked() {
+        let profile = (
+            "etc/dconf/profile/user",
+            b"user-db:user\nsystem-db:local # ours\n".to_vec(),
+        );
+        let off = (USER, Builder::default().with(LOCK_ENABLED, NO).build());
+        let on = Builder::default().with(LOCK_ENABLED, YES);
+        let local = |builder: Builder| ("etc/dconf/db/local", builder.build());
+
+        let overridden = locks("gnome-shell", &[profile.clone(), off.clone(), local(on)]);
+        let on = Builder::default()
+            .with(LOCK_ENABLED, YES)
+            .locking(LOCK_ENABLED);
+        let enforced = locks("gnome-shell", &[profile, off, local(on)]);
+
+        assert_eq!(overridden, ["0 0"]);
+        assert_eq!(enforced, ["1 0"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_absent() {
+        let whole = Builder::default().with(LOCK_ENABLED, YES).build();
+        for (path, content) in [
+            (USER, b"garbage".to_vec()),
+            (USER, whole[..30].to_vec()),
+            (USER, vec![0; MAX_DCONF + 1]),
+            ("home/ann/.config/dconf/user/not-a-file", vec![]),
+            ("etc/dconf/profile/user", b"service-db:x/y\n".to_vec()),
+        ] {
+            assert_eq!(locks("gnome-shell", &[(path, content)]), [" "], "{path}");
+        }
+    }
+
+    #[test]
+    fn plasma_locks_unless_told_otherwise() {
+        for (settings, locked) in [
+            ("", "1 5"),
+            ("[Daemon]\nAutolock=false\n", "0 5"),
+            ("[Daemon]\nTimeout=0\n", "0 5"),
+            ("[Daemon]\nLockGrace=300\n", "1 300"),
+            ("[Greeter]\nAutolock=false\n", "1 5"),
+            ("[Daemon]\nLockGrace=soon\n", " "),
+        ] {
+            let read = locks("plasmashell", &[(PLASMA, settings.into())]);
+            assert_eq!(read, [locked], "{settings}");
+        }
+    }
+
+    #[test]
+    fn plasma_keeps_to_what_the_administrator_fixed() {
+        let own = (PLASMA, b"[Daemon]\nAutolock=false\n".to_vec());
+        let general = |text: &str| ("etc/xdg/kscreenlockerrc", text.as_bytes().to_vec());
+
+        for (text, locked) in [
+            ("[Daemon]\nAutolock=true\n", "0 5"),
+            ("[Daemon]\nAutolock[$i]=true\n", "1 5"),
+            ("[Daemon][$i]\nAutolock=true\n", "1 5"),
+        ] {
+            assert_eq!(
+                locks("plasmashell", &[own.clone(), general(text)]),
+                [locked],
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_desktops_and_the_login_screen_are_no_sessions() {
+        assert!(locks("sway", &[]).is_empty());
+        for (uid, is_session) in [
+            (0, false),
+            (120, false),
+            (1000, true),
+            (60_578, false),
+            (65_534, false),
+            (100_000, true),
+        ] {
+            assert_eq!(is_person(uid), is_session, "{uid}");
+        }
+    }
+
+    fn locks(desktop: &str, files: &[(&str, Vec<u8>)]) -> Vec<String> {
+        let root = TempDir::new().unwrap();
+        let write = |path: &str, content: &[u8]| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        write("etc/passwd", b"ann:x:1000:1000::/home/ann:/bin/sh\n");
+        write(
+            "proc/40/stat",
+            format!("40 ({desktop}) S 1 40 0\n").as_bytes(),
+        );
+        write("proc/40/status", b"Uid:\t1000\t1000\t1000\t1000\n");
+        for (path, content) in files {
+            write(path, content);
+        }
+
+        let mut tables = Tables::open(Machine::rooted_at(root.path())).unwrap();
+        let rows = tables
+            .query("SELECT enabled, grace_period FROM screenlock")
+            .unwrap();
+        rows.iter()
+            .map(|row| {
+                format!(
+                    "{} {}",
+                    row.value("enabled").unwrap(),
+                    row.value("grace_period").unwrap()
+                )
+            })
+            .collect()
+    }
+}

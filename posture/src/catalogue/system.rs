@@ -21,7 +21,7 @@ pub(crate) const KERNEL_INFO: Table = Table {
     name: "kernel_info",
     columns: KERNEL_COLUMNS,
     required: None,
-    rows: kernel_info,
+    rows: |scan| Ok(kernel_info(scan).into_iter().collect()),
 };
 
 pub(crate) const SYSTEM_INFO: Table = Table {
@@ -134,10 +134,10 @@ fn uptime(scan: &Scan<'_>) -> Result<Vec<Record>, Unreadable> {
     Ok(vec![record])
 }
 
-fn kernel_info(scan: &Scan<'_>) -> Result<Vec<Record>, Unreadable> {
+fn kernel_info(scan: &Scan<'_>) -> Option<Record> {
     let version = scan.machine.line("/proc/sys/kernel/osrelease");
     if version.is_empty() {
-        return Ok(Vec::new());
+        return None;
     }
 
     let command_line = scan.machine.line("/proc/cmdline");
@@ -155,7 +155,7 @@ fn kernel_info(scan: &Scan<'_>) -> Result<Vec<Record>, Unreadable> {
         .set("arguments", arguments.join(" "))
         .set("path", argument("BOOT_IMAGE=").unwrap_or_default())
         .set("device", argument("root=").unwrap_or_default());
-    Ok(vec![record])
+    Some(record)
 }
 
 fn system_info(scan: &Scan<'_>) -> Result<Vec<Record>, Unreadable> {

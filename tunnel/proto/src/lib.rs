@@ -5,7 +5,7 @@
 //! argument, but for the clock inside boringtun, which [`noise`] wraps.
 
 pub mod dns;
-// pub mod gateways;
+pub mod gateways;
 pub mod ip;
 pub mod keys;
 pub mod noise;

@@ -1,7 +1,7 @@
 //! The checks themselves, one function each.
 //!
-//! Whatever compiles for this machine names the whole workspace and lets a filter choose what runs: cargo unifies
-//! features over the chosen packages, so naming a part of them would compile the dependencies once more.
+//! What compiles all of the workspace for this machine names all of it and lets a filter choose what runs: cargo
+//! unifies features over the chosen packages, so naming a part would compile the dependencies once more.
 
 use std::process::Command;
 
@@ -34,6 +34,13 @@ pub(crate) const STAGES: &[Stage] = &[
         run: fmt,
     },
     Stage {
+        name: "tidy",
+        proves: "the repository keeps its own rules",
+        quick: true,
+        needs: &[],
+        run: tidy,
+    },
+    Stage {
         name: "clippy",
         proves: "the lints have no objection",
         quick: true,
@@ -46,13 +53,6 @@ pub(crate) const STAGES: &[Stage] = &[
         quick: true,
         needs: &[],
         run: unit,
-    },
-    Stage {
-        name: "tidy",
-        proves: "the repository keeps its own rules",
-        quick: true,
-        needs: &[],
-        run: tidy,
     },
     Stage {
         name: "doctest",
@@ -111,6 +111,19 @@ fn fmt(workspace: &Workspace) -> anyhow::Result<()> {
         .current_dir(workspace.root()))
 }
 
+// By itself, so that it answers quickly and also where another package does not compile.
+fn tidy(workspace: &Workspace) -> anyhow::Result<()> {
+    let tests: &[&str] = if has_nextest() {
+        &["nextest", "run", "--no-fail-fast"]
+    } else {
+        &["test", "--no-fail-fast"]
+    };
+    run(cargo()
+        .args(tests)
+        .args(["--locked", "--package", "tidy"])
+        .current_dir(workspace.root()))
+}
+
 fn clippy(workspace: &Workspace) -> anyhow::Result<()> {
     run(cargo()
         .args([
@@ -143,15 +156,6 @@ fn unit(workspace: &Workspace) -> anyhow::Result<()> {
             "--exclude",
             "tidy",
         ])
-        .current_dir(workspace.root()))
-}
-
-fn tidy(workspace: &Workspace) -> anyhow::Result<()> {
-    if has_nextest() {
-        return run(&mut nextest(workspace, "package(tidy)"));
-    }
-    run(cargo()
-        .args(["test", "--locked", "--package", "tidy"])
         .current_dir(workspace.root()))
 }
 

@@ -1,0 +1,228 @@
+//! What was decided, as it is written down: OCSF 1.8 Network Activity with the
+//! security-control profile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::access::{Denial, Destination, Flow, Workload};
+use crate::catalogue::{Resource, ResourceId};
+use crate::configuration::Version;
+use crate::identity::{HostId, Session};
+use crate::posture::Verdict;
+use crate::time::WallTime;
+
+/// One decision, written down before anything comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// When it was made.
+    pub time: WallTime,
+    /// What was asked for.
+    pub flow: Flow,
+    /// The resource, if there is one.
+    pub resource: Option<Arc<Resource>>,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// Who decided.
+    pub decided_by: DecidedBy,
+    /// How long the answer took.
+    pub latency: Duration,
+    /// Who was signed in.
+    pub session: Option<Session>,
+    /// On which host.
+    pub host: Option<HostId>,
+    /// In which state the device was.
+    pub verdict: Verdict,
+    /// Under which configuration.
+    pub configuration: Option<Version>,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The flow may not open.
+    Denied(Denial),
+    /// The flow may open, for as long as the lease runs.
+    Permitted {
+        /// How long the permit may be relied on.
+        lease: Duration,
+    },
+    /// The flow was open and was ended.
+    Revoked(Denial),
+}
+
+/// Who decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// This device alone: no policy had to be asked, or none could be.
+    Local,
+    /// The policy decision point, by the policy that it named.
+    Pdp {
+        /// The policy.
+        policy: Option<Arc<str>>,
+    },
+}
+
+impl Record {
+    /// Writes the record as an OCSF event; `sequence` names it within this log.
+    #[must_use]
+    pub fn to_ocsf(&self, sequence: u64, product_version: &str) -> Value {
+        let (activity, action, disposition, severity, status) = match &self.outcome {
+            Outcome::Denied(_) => (REFUSE, 2, 2, 2, 2),
+            Outcome::Permitted { .. } => (OPEN, 1, 1, 1, 1),
+            Outcome::Revoked(_) => (RESET, 2, 24, 3, 1),
+        };
+        let mut event = json!({
+            "class_uid": NETWORK_ACTIVITY,
+            "category_uid": NETWORK_ACTIVITY / 1000,
+            "activity_id": activity,
+            "type_uid": NETWORK_ACTIVITY * 100 + activity,
+            "severity_id": severity,
+            "time": self.time.unix_millis(),
+            "action_id": action,
+            "disposition_id": disposition,
+            "status_id": status,
+            "metadata": {
+                "version": "1.8.0",
+                "product": {"name": "ZTNA Connector", "vendor_name": "ZTNA Connector", "version": product_version},
+                "profiles": ["security_control"],
+                "sequence": sequence,
+                "uid": sequence.to_string(),
+            },
+            "dst_endpoint": self.destination(),
+            "connection_info": {"direction_id": 2, "protocol_name": self.flow.protocol.transport()},
+            "authorizations": [{"decision": self.word()}],
+            "unmapped": self.unmapped(),
+        });
+        if let Some(actor) = self.actor() {
+            event["actor"] = actor;
+        }
+        if let Some(host) = &self.host {
+            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
+        }
+        if let Some(denial) = self.denial() {
+            event["status_code"] = denial.reason.code().into();
+            event["status_detail"] = denial.message().into();
+        }
+        if let DecidedBy::Pdp {
+            policy: Some(policy),
+        } = &self.decided_by
+        {
+            event["authorizations"][0]["policy"] = json!({"uid": &**policy});
+        }
+        event
+    }
+
+    /// Returns why the flow was refused or ended, if it was.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Denial> {
+        match &self.outcome {
+            Outcome::Denied(denial) | Outcome::Revoked(denial) => Some(denial),
+            Outcome::Permitted { .. } => None,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match &self.outcome {
+            Outcome::Denied(_) => "denied",
+            Outcome::Permitted { .. } => "permitted",
+            Outcome::Revoked(_) => "revoked",
+        }
+    }
+
+    fn destination(&self) -> Value {
+        let port = self.flow.protocol.port();
+        match &self.flow.destination {
+            Destination::Address(address) => json!({"ip": address.to_string(), "port": port}),
+            Destination::Name(name) => json!({"hostname": name.as_str(), "port": port}),
+        }
+    }
+
+    fn actor(&self) -> Option<Value> {
+        let mut actor = Map::new();
+        if let Some(session) = &self.session {
+            actor.insert("user".into(), json!({"uid": &*session.person.subject}));
+            actor.insert(
+                "session".into(),
+                json!({"uid": session.id.as_str(), "issuer": &*session.person.issuer}),
+            );
+        }
+        if let Workload::Known(program) = &self.flow.workload {
+            let mut file = json!({"path": program.path, "type_id": 1});
+            if let Some(sha256) = &program.sha256 {
+                file["hashes"] = json!([{"algorithm_id": 3, "value": sha256}]);
+            }
+            let mut process = json!({"file": file});
+            if let Some(user) = program.user {
+                process["user"] = json!({"uid": user.to_string()});
+            }
+            actor.insert("process".into(), process);
+        }
+        (!actor.is_empty()).then(|| actor.into())
+    }
+
+    fn unmapped(&self) -> Value {
+        let mut unmapped = json!({
+            "target": self.flow.to_string(),
+            "decided_by": match self.decided_by {
+                DecidedBy::Local => "local",
+                DecidedBy::Pdp { .. } => "pdp",
+            },
+            "latency_micros": u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX),
+            "trust_level": self.verdict.trust_level().as_str(),
+            "checks_unmet": self.verdict.unmet().iter().map(|check| check.as_str()).collect::<Vec<_>>(),
+        });
+        if let Some(resource) = self.resource.as_ref().map(|resource| &resource.id) {
+            unmapped["resource"] = ResourceId::as_str(resource).into();
+        }
+        if let Some(Version(version)) = self.configuration {
+            unmapped["configuration_version"] = version.into();
+        }
+        match &self.outcome {
+            Outcome::Denied(denial) | Outcome::Revoked(denial) => {
+                unmapped["remedy"] = denial.reason.remedy().into();
+            }
+            Outcome::Permitted { lease } => unmapped["lease_seconds"] = lease.as_secs().into(),
+        }
+        unmapped
+    }
+}
+
+const NETWORK_ACTIVITY: u64 = 4001;
+const OPEN: u64 = 1;
+const RESET: u64 = 3;
+const REFUSE: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Reason;
+    use crate::catalogue::fixture::wiki;
+
+    #[test]
+    fn a_record_has_every_member_that_the_class_requires() {
+        let record = Record {
+            time: WallTime::from_unix_millis(1000),
+            flow: wiki(80),
+            resource: None,
+            outcome: Outcome::Denied(Reason::UnknownResource.into()),
+            decided_by: DecidedBy::Local,
+            latency: Duration::from_micros(5),
+            session: None,
+            host: None,
+            verdict: Verdict::default(),
+            configuration: None,
+        };
+
+        let event = record.to_ocsf(3, "0.1.0");
+
+        assert_eq!(event["class_uid"], 4001);
+        assert_eq!(event["category_uid"], 4);
+        assert_eq!(event["type_uid"], 400_105);
+        assert_eq!(event["metadata"]["sequence"], 3);
+        assert_eq!(event["status_code"], "unknown_resource");
+        assert_eq!(event["dst_endpoint"]["hostname"], "wiki.corp.test");
+        assert!(event.get("actor").is_none());
+    }
+}

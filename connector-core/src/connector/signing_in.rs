@@ -1,0 +1,222 @@
+//! From nobody to a session, and back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Attempt, Effect, SignInMethod};
+use crate::access::Reason;
+use crate::configuration::{IdentityProvider, SessionLimits};
+use crate::identity::{Session, SessionId};
+use crate::time::Moment;
+
+/// Who is signed in, and what is under way about it.
+#[derive(Debug, Default)]
+pub(super) struct SigningIn {
+    session: Option<OpenSession>,
+    sign_in: SignIn,
+    /// A session that the control plane has yet to be told the end of.
+    ended: Option<SessionId>,
+    expired: bool,
+    failures: u32,
+    attempts: Attempt,
+}
+
+#[derive(Debug)]
+struct OpenSession {
+    session: Session,
+    idle_limit: Duration,
+    last_used: Moment,
+}
+
+#[derive(Debug, Default)]
+enum SignIn {
+    #[default]
+    Idle,
+    /// Asked for, not before the given moment; starts when the provider is known.
+    Wanted {
+        method: SignInMethod,
+        not_before: Moment,
+    },
+    UnderWay {
+        attempt: Attempt,
+        method: SignInMethod,
+        deadline: Moment,
+    },
+}
+
+impl SigningIn {
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref().map(|open| &open.session)
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(
+            self.sign_in,
+            SignIn::UnderWay {
+                method: SignInMethod::Browser,
+                ..
+            }
+        )
+    }
+
+    pub(super) fn why_signed_out(&self) -> Reason {
+        if self.expired {
+            Reason::SessionExpired
+        } else {
+            Reason::SignedOut
+        }
+    }
+
+    pub(super) fn handle_requested(&mut self, method: SignInMethod, now: Moment) {
+        self.failures = 0;
+        self.sign_in = SignIn::Wanted {
+            method,
+            not_before: now,
+        };
+    }
+
+    /// Returns whether the session was taken; a late one is not.
+    pub(super) fn handle_opened(
+        &mut self,
+        attempt: Attempt,
+        mut session: Session,
+        limits: Option<SessionLimits>,
+        now: Moment,
+    ) -> bool {
+        if !self.is_current(attempt) {
+            self.ended = Some(session.id);
+            return false;
+        }
+        let idle_limit = limits.map_or(Duration::ZERO, |limits| limits.idle);
+        session.limit(limits.map_or(Duration::ZERO, |limits| limits.absolute), now);
+        self.sign_in = SignIn::Idle;
+        self.expired = false;
+        self.session = Some(OpenSession {
+            session,
+            idle_limit,
+            last_used: now,
+        });
+        true
+    }
+
+    pub(super) fn handle_failed(&mut self, attempt: Attempt, retry: bool, now: Moment) {
+        let SignIn::UnderWay {
+            attempt: current,
+            method,
+            ..
+        } = self.sign_in
+        else {
+            return;
+        };
+        if attempt != current {
+            return;
+        }
+        self.sign_in = if retry && method == SignInMethod::Stored {
+            self.failures += 1;
+            SignIn::Wanted {
+                method,
+                not_before: now + retry_pause(self.failures),
+            }
+        } else {
+            SignIn::Idle
+        };
+    }
+
+    pub(super) fn handle_signed_out(&mut self) {
+        self.sign_in = SignIn::Idle;
+        self.expired = false;
+        self.end();
+    }
+
+    pub(super) fn handle_revoked(&mut self, id: &SessionId) {
+        if self.session().is_some_and(|session| session.id == *id) {
+            self.session = None;
+            self.expired = true;
+        }
+    }
+
+    /// Notes that the session is in use.
+    pub(super) fn touch(&mut self, now: Moment) {
+        if let Some(open) = &mut self.session {
+            open.last_used = now;
+        }
+    }
+
+    /// Starts what is due and ends what has lapsed; returns whether the session
+    /// is no longer the one that answers rest on.
+    pub(super) fn settle(
+        &mut self,
+        provider: Option<&IdentityProvider>,
+        in_use: bool,
+        now: Moment,
+        effects: &mut VecDeque<Effect>,
+    ) -> bool {
+        if in_use {
+            self.touch(now);
+        }
+        if self.session.as_ref().is_some_and(|open| open.ends() <= now) {
+            self.expired = true;
+            self.end();
+        }
+        if let SignIn::UnderWay { deadline, .. } = self.sign_in
+            && deadline <= now
+        {
+            self.sign_in = SignIn::Idle;
+        }
+        if let (SignIn::Wanted { method, not_before }, Some(provider)) = (&self.sign_in, provider)
+            && *not_before <= now
+        {
+            let (attempt, method) = (self.attempts.take(), *method);
+            effects.push_back(Effect::SignIn {
+                attempt,
+                provider: provider.clone(),
+                method,
+            });
+            self.sign_in = SignIn::UnderWay {
+                attempt,
+                method,
+                deadline: now + SIGN_IN_LIMIT,
+            };
+        }
+
+        if let Some(ended) = self.ended.take() {
+            effects.push_back(Effect::EndSession(ended));
+        }
+        self.session.is_none()
+    }
+
+    pub(super) fn poll_timeout(&self, provider_known: bool) -> Option<Moment> {
+        let session = self.session.as_ref().map(OpenSession::ends);
+        let sign_in = match &self.sign_in {
+            SignIn::Idle => None,
+            SignIn::UnderWay { deadline, .. } => Some(*deadline),
+            SignIn::Wanted { not_before, .. } => provider_known.then_some(*not_before),
+        };
+        session.into_iter().chain(sign_in).min()
+    }
+
+    fn end(&mut self) {
+        if let Some(open) = self.session.take() {
+            self.ended = Some(open.session.id);
+        }
+    }
+
+    fn is_current(&self, attempt: Attempt) -> bool {
+        matches!(self.sign_in, SignIn::UnderWay { attempt: current, .. } if current == attempt)
+    }
+}
+
+impl OpenSession {
+    fn ends(&self) -> Moment {
+        self.session
+            .expires_at
+            .min(self.last_used + self.idle_limit)
+    }
+}
+
+fn retry_pause(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(5))
+}
+
+/// Long enough for a person who has to find their second factor first.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(300);

@@ -1,0 +1,279 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::target::Target;
+
+/// Shows and steers the ZTNA connector on this device.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ztna",
+    version,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb accepts.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where the service listens [env: ZTNA_SOCKET] [default: your own service, else the system's]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
+    pub(crate) socket: Option<PathBuf>,
+    /// How long to wait for an answer [default: 30; login: 300]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        help_heading = "Global options"
+    )]
+    pub(crate) timeout: Option<u64>,
+    /// Prints nothing but errors; the exit code tells
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// When to use colour; `auto` heeds NO_COLOR and whether a terminal is there
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    pub(crate) color: ColorWhen,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Signs you in with your company's identity provider
+    #[command(after_help = LOGIN_EXAMPLES)]
+    Login(LoginArgs),
+    /// Signs you out and forgets your tokens
+    Logout,
+    /// Admits connections to protected applications again
+    #[command(visible_alias = "connect")]
+    Up,
+    /// Ends and refuses connections to protected applications until `ztna up`
+    #[command(visible_alias = "disconnect")]
+    Down,
+    /// Shows where the connector stands, and what to do if something is wrong
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Shows who is signed in
+    Whoami(Format),
+    /// Lists the protected applications
+    #[command(visible_alias = "networks")]
+    Resources(Format),
+    /// Asks the policy whether you may reach an application, and why or why not
+    #[command(visible_alias = "explain", after_help = WHY_EXAMPLES)]
+    Why(WhyArgs),
+    /// Shows this device's checks, and how to mend what does not pass
+    #[command(after_help = POSTURE_EXAMPLES)]
+    Posture(PostureArgs),
+    /// Lists what was permitted and denied
+    #[command(after_help = DECISIONS_EXAMPLES)]
+    Decisions(DecisionsArgs),
+    /// Shows the settings in force
+    Config(ConfigArgs),
+    /// Shows the versions of this command and of the service
+    Version(Format),
+    /// Prints a completion script for a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// How a read verb answers.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Prints one JSON object with a `schema` member instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// Only prints the address; you open it [env: ZTNA_NO_BROWSER]
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Shows each change until interrupted; with --json, one object a line
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Prints nothing; exits with 0 if so, 1 if not
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["json", "watch"])]
+    pub(crate) check: Option<Probe>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// HOST, HOST:PORT, [IPV6]:PORT or a pasted URL
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PostureArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Measures again first
+    #[arg(long)]
+    pub(crate) refresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecisionsArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Goes on with new decisions until interrupted; with --json, one object a line
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Leaves out what was permitted
+    #[arg(long)]
+    pub(crate) denied: bool,
+    /// At most this many past decisions, 0 to 10000
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(0..=10_000)
+    )]
+    pub(crate) limit: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Tells where each setting comes from; JSON always does
+    #[arg(long)]
+    pub(crate) show_origin: bool,
+}
+
+/// What `status --check` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Probe {
+    /// The service answers
+    Live,
+    /// Somebody is signed in and a gateway answers
+    Ready,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into files and pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ztna login                     sign in with the browser
+  ztna status                    where things stand
+  ztna why wiki.corp.example     may I reach this, and if not, what can I do?
+  ztna posture --refresh         check this device again
+  ztna decisions --denied -f     watch what is refused
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in, 4 service not running,
+5 denied by policy, 6 posture not met, 7 timed out, 8 insufficient rights,
+9 locked by the administrator, 10 offline.";
+
+const LOGIN_EXAMPLES: &str = "\
+Examples:
+  ztna login
+  ztna login --no-browser        over SSH: open the printed address yourself
+  ztna login --timeout 60";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  ztna status
+  ztna status --watch
+  ztna status --json | jq -r .standing
+  ztna status --check ready && echo connected";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  ztna why wiki.corp.example
+  ztna why db.corp.example:5432
+  ztna why '[2001:db8::7]:22'
+  ztna why https://wiki.corp.example/page
+
+Exits with 0 if permitted, 5 if the policy denies, 6 if this device's posture does
+not meet it, 3 if nobody is signed in, 7 or 10 if the policy did not answer.";
+
+const POSTURE_EXAMPLES: &str = "\
+Examples:
+  ztna posture
+  ztna posture --refresh
+  ztna posture --json | jq -r '.checks[] | select(.finding != \"pass\") | .remedy'";
+
+const DECISIONS_EXAMPLES: &str = "\
+Examples:
+  ztna decisions
+  ztna decisions --denied -n 100
+  ztna decisions --follow --json | jq -r .target";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  ztna completion bash > ~/.local/share/bash-completion/completions/ztna
+  ztna completion zsh > ~/.zfunc/_ztna
+  ztna completion fish > ~/.config/fish/completions/ztna.fish
+  ztna completion powershell >> $PROFILE";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_probe_has_no_other_output() {
+        for extra in ["--json", "--watch"] {
+            assert!(Cli::try_parse_from(["ztna", "status", "--check", "live", extra]).is_err());
+        }
+    }
+
+    #[test]
+    fn global_options_are_accepted_before_and_after_the_verb() {
+        for arguments in [
+            ["ztna", "-q", "--socket", "/s", "whoami"],
+            ["ztna", "whoami", "-q", "--socket", "/s"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert!(cli.global.quiet);
+            assert_eq!(cli.global.socket, Some("/s".into()));
+        }
+    }
+}

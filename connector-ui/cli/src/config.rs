@@ -1,0 +1,74 @@
+//! `ztna config`: the settings in force.
+
+use connector_ipc::{Reply, Request, SettingReport};
+use serde_json::json;
+
+use crate::client::Service;
+use crate::command::ConfigArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::Printer;
+use crate::table::{Cell, Table};
+use crate::text::{Screen, Tone};
+
+/// Shows the settings.
+pub(crate) async fn run(
+    service: &Service,
+    args: &ConfigArgs,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let Reply::Settings(settings) = service.ask(&Request::Config).await? else {
+        return Err(Failure::Unexpected);
+    };
+    match args.format.json {
+        true => printer.json("ztna.config/1", json!({ "settings": settings }))?,
+        false => printer.print(&render(&settings, args.show_origin, printer.screen()))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn render(settings: &[SettingReport], show_origin: bool, screen: Screen) -> String {
+    let mut table = Table::default();
+    for setting in settings {
+        let mut cells = vec![Cell::new(&setting.key), Cell::new(&setting.value)];
+        if show_origin {
+            cells.push(Cell::toned(&setting.origin, Tone::Dim));
+        }
+        table.row(cells);
+    }
+    table.render(screen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_shown_when_asked_for() {
+        let settings = [
+            SettingReport {
+                key: "proxy.listen".into(),
+                value: "\"127.0.0.1:3128\"".into(),
+                origin: "default".into(),
+            },
+            SettingReport {
+                key: "log.level".into(),
+                value: "\"info\"".into(),
+                origin: "ZTNA_LOG".into(),
+            },
+        ];
+        let screen = Screen {
+            width: usize::MAX,
+            color: false,
+            now: 0,
+        };
+
+        assert_eq!(
+            render(&settings, false, screen),
+            "proxy.listen  \"127.0.0.1:3128\"\nlog.level     \"info\"\n"
+        );
+        assert_eq!(
+            render(&settings, true, screen),
+            "proxy.listen  \"127.0.0.1:3128\"  default\nlog.level     \"info\"            ZTNA_LOG\n"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! `ztna decisions`: what was permitted and denied.
+
+use connector_ipc::{DecisionReport, Outcome, Reply, Request, WorkloadReport};
+use serde_json::json;
+
+use crate::client::{ONE_ANSWER, Service};
+use crate::command::DecisionsArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::Printer;
+use crate::text::{Screen, Tone, clean, cut, width};
+use crate::time;
+
+/// Lists decisions, oldest first.
+pub(crate) async fn run(
+    service: &Service,
+    args: &DecisionsArgs,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let request = Request::Decisions {
+        follow: args.follow,
+        denied: args.denied,
+        limit: args.limit.into(),
+    };
+    let mut replies = service.open(&request, ONE_ANSWER).await?;
+    if args.follow {
+        loop {
+            let Reply::Decision(decision) = replies.next_whenever().await? else {
+                return Err(Failure::Unexpected);
+            };
+            match args.format.json {
+                true => printer.json_line("ztna.decision/1", json!(decision))?,
+                false => printer.print(&render(&decision, printer.screen()))?,
+            }
+        }
+    }
+
+    let mut decisions = Vec::new();
+    loop {
+        match replies.next().await? {
+            Reply::Decision(decision) if decisions.len() < usize::from(args.limit) => {
+                decisions.push(decision);
+            }
+            Reply::Done => break,
+            Reply::Access(_)
+            | Reply::Decision(_)
+            | Reply::Failed(_)
+            | Reply::Identity(_)
+            | Reply::Posture(_)
+            | Reply::Resources(_)
+            | Reply::Settings(_)
+            | Reply::SignInPage { .. }
+            | Reply::Status(_)
+            | Reply::Welcome(_) => return Err(Failure::Unexpected),
+        }
+    }
+    match args.format.json {
+        true => printer.json("ztna.decisions/1", json!({ "decisions": decisions }))?,
+        false => printer.print(&render_all(&decisions, printer.screen()))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Returns the shape, the word and the tone of an outcome.
+pub(crate) fn outcome(outcome: Outcome) -> (&'static str, &'static str, Tone) {
+    match outcome {
+        Outcome::Denied => ("✗", "denied", Tone::Bad),
+        Outcome::Permitted => ("✓", "permitted", Tone::Good),
+    }
+}
+
+fn render_all(decisions: &[DecisionReport], screen: Screen) -> String {
+    if decisions.is_empty() {
+        return "Nothing was decided yet.\n".into();
+    }
+    decisions
+        .iter()
+        .map(|decision| render(decision, screen))
+        .collect()
+}
+
+/// Returns one line. Its columns do not depend on other decisions, so that lines
+/// that come one by one line up.
+fn render(decision: &DecisionReport, screen: Screen) -> String {
+    let (shape, word, tone) = outcome(decision.outcome);
+    let verdict = format!("{shape} {word}");
+    let reason = match decision.outcome {
+        Outcome::Denied => format!("{}: {}", decision.reason, decision.message),
+        Outcome::Permitted => decision.reason.clone(),
+    };
+    let columns = [
+        (time::short(&decision.time), 19, Tone::Dim),
+        (verdict, 11, tone),
+        (decision.target.clone(), 26, Tone::Plain),
+        (program(decision.workload.as_ref()), 12, Tone::Plain),
+        (reason, 0, Tone::Plain),
+    ];
+
+    let mut line = String::new();
+    let mut used = 0;
+    for (text, least, tone) in columns {
+        let gap = if used == 0 { 0 } else { 2 };
+        let room = screen.width.saturating_sub(used + gap);
+        if room == 0 {
+            break;
+        }
+        let text = cut(&clean(&text), room);
+        line.push_str(&" ".repeat(gap));
+        line.push_str(&tone.paint(&text, screen));
+        let padding = least.min(room).saturating_sub(width(&text));
+        line.push_str(&" ".repeat(padding));
+        used += gap + width(&text) + padding;
+    }
+    format!("{}\n", line.trim_end())
+}
+
+/// Returns the file name of the program, whichever system wrote the path.
+fn program(workload: Option<&WorkloadReport>) -> String {
+    match workload {
+        Some(workload) => workload
+            .path
+            .rsplit(['/', '\\'])
+            .next()
+            .unwrap_or_default()
+            .into(),
+        None => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_decision_is_one_line_that_lines_up_with_others() {
+        let permitted = DecisionReport {
+            outcome: Outcome::Permitted,
+            reason: "policy_permitted".into(),
+            workload: Some(WorkloadReport {
+                path: r"C:\Program Files\Browser\browser.exe".into(),
+                user: None,
+            }),
+            ..denied()
+        };
+
+        assert_eq!(
+            render_all(&[denied(), permitted], SCREEN),
+            "\
+2026-11-22 10:00:00  ✗ denied     payroll.corp.test:443       curl          policy_denied: The policy does not permit this.
+2026-11-22 10:00:00  ✓ permitted  payroll.corp.test:443       browser.exe   policy_permitted
+"
+        );
+    }
+
+    #[test]
+    fn a_line_stays_one_line_on_any_terminal() {
+        let mut decision = denied();
+        decision.message = "first\nsecond \x1b[2J".into();
+        for columns in 0..200 {
+            let screen = Screen {
+                width: columns,
+                ..SCREEN
+            };
+            let line = render(&decision, screen);
+            assert_eq!(line.matches('\n').count(), 1);
+            assert!(width(line.trim_end()) <= columns, "{line}");
+            assert!(!line.contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_known_is_said_to_be_unknown() {
+        assert_eq!(program(None), "unknown");
+    }
+
+    const SCREEN: Screen = Screen {
+        width: usize::MAX,
+        color: false,
+        now: 0,
+    };
+
+    fn denied() -> DecisionReport {
+        DecisionReport {
+            id: "d-1".into(),
+            time: "2026-11-22T10:00:00.123Z".into(),
+            target: "payroll.corp.test:443".into(),
+            resource: Some("payroll".into()),
+            outcome: Outcome::Denied,
+            reason: "policy_denied".into(),
+            message: "The policy does not permit this.".into(),
+            remedy: None,
+            workload: Some(WorkloadReport {
+                path: "/usr/bin/curl".into(),
+                user: Some(1000),
+            }),
+            subject: Some("u-1".into()),
+            decided_by: "pdp".into(),
+            latency_micros: 900,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How the command ends.
+
+use std::io;
+use std::process::ExitCode;
+
+use connector_ipc::frame::{EncodeError, TooLong};
+use connector_ipc::{FailureKind, VERSION};
+use connector_platform::endpoint::ConnectError;
+
+/// The exit codes. Scripts rely on them; a meaning never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Success = 0,
+    General = 1,
+    Usage = 2,
+    NotSignedIn = 3,
+    NotRunning = 4,
+    Denied = 5,
+    PostureUnmet = 6,
+    TimedOut = 7,
+    NoRights = 8,
+    Offline = 10,
+    /// As the shell reports a program that Ctrl-C ended.
+    Interrupted = 130,
+    /// As the shell reports a program whose reader went away.
+    OutputClosed = 141,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a verb was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the service ended the connection before it had answered")]
+    Closed,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the request cannot be sent: {0}")]
+    Encode(#[from] EncodeError),
+    #[error("the service's answer cannot be read: {0}")]
+    Garbled(#[from] serde_json::Error),
+    #[error("interrupted; you are not signed in")]
+    Interrupted,
+    #[error("the connection to the service failed: {0}")]
+    Io(io::Error),
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// Whoever read the output has gone, which is nothing to complain about.
+    #[error("the output was closed")]
+    OutputClosed,
+    #[error(transparent)]
+    Refused(#[from] connector_ipc::Failure),
+    #[error("the service did not answer within {0} seconds")]
+    TimedOut(u64),
+    #[error("the service's answer cannot be read: {0}")]
+    TooLong(#[from] TooLong),
+    #[error("the service answered something else than was asked for")]
+    Unexpected,
+    #[error("the service asks to open something that is no web address; it was not opened")]
+    UnsafePage,
+    #[error("this ztna speaks version {VERSION} of the protocol, the service version {service}")]
+    Version { service: u16 },
+}
+
+impl Failure {
+    /// Returns the code that says what sort of failure it is.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Closed => Exit::NotRunning,
+            Self::Connect(ConnectError::NotRunning { .. }) => Exit::NotRunning,
+            Self::Connect(ConnectError::Io { problem, .. }) => match problem.kind() {
+                io::ErrorKind::PermissionDenied => Exit::NoRights,
+                _ => Exit::NotRunning,
+            },
+            Self::Interrupted => Exit::Interrupted,
+            Self::OutputClosed => Exit::OutputClosed,
+            Self::Refused(failure) => match failure.kind {
+                FailureKind::BadRequest => Exit::General,
+                FailureKind::Internal => Exit::General,
+                FailureKind::NotSignedIn => Exit::NotSignedIn,
+                FailureKind::Offline => Exit::Offline,
+                FailureKind::PermissionDenied => Exit::NoRights,
+                FailureKind::SignInRefused => Exit::NotSignedIn,
+                FailureKind::TimedOut => Exit::TimedOut,
+                FailureKind::VersionMismatch => Exit::General,
+            },
+            Self::TimedOut(_) => Exit::TimedOut,
+            Self::Connect(ConnectError::Untrusted { .. })
+            | Self::Encode(_)
+            | Self::Garbled(_)
+            | Self::Io(_)
+            | Self::Output(_)
+            | Self::TooLong(_)
+            | Self::Unexpected
+            | Self::UnsafePage
+            | Self::Version { .. } => Exit::General,
+        }
+    }
+
+    /// Returns what the person can do about it.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
+            Self::Connect(ConnectError::NotRunning { .. }) => Some(
+                "Start it for yourself with `ztnad --userspace`, or start the system service `ztnad`; \
+                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
+            ),
+            Self::Connect(ConnectError::Io { problem, .. }) => match problem.kind() {
+                io::ErrorKind::PermissionDenied => Some(RIGHTS),
+                _ => Some("Check the path given with --socket or ZTNA_SOCKET."),
+            },
+            Self::Connect(ConnectError::Untrusted { .. }) => Some(
+                "Do not sign in there. Check the path given with --socket or ZTNA_SOCKET, \
+                 and tell your administrator.",
+            ),
+            Self::Garbled(_) | Self::TooLong(_) | Self::Unexpected => Some(
+                "Check with `ztna version` that ztna and ztnad are of the same version, \
+                 and that --socket names the service.",
+            ),
+            Self::Refused(failure) => failure.remedy.as_deref().or(match failure.kind {
+                FailureKind::NotSignedIn => Some("Run `ztna login`."),
+                FailureKind::Offline => Some("Check the network; `ztna status` tells more."),
+                FailureKind::PermissionDenied => Some(RIGHTS),
+                FailureKind::VersionMismatch => Some(SAME_VERSION),
+                FailureKind::Internal => Some("The service's log says why."),
+                FailureKind::BadRequest | FailureKind::SignInRefused | FailureKind::TimedOut => {
+                    None
+                }
+            }),
+            Self::TimedOut(_) => {
+                Some("Try again, or wait longer with --timeout; `ztna status` tells more.")
+            }
+            Self::Version { service } if *service < VERSION => {
+                Some("Update the service (ztnad) and start it again.")
+            }
+            Self::Version { .. } => Some("Update this command (ztna)."),
+            Self::UnsafePage => Some("Tell your administrator; the configuration is wrong."),
+            Self::Encode(_)
+            | Self::Interrupted
+            | Self::Io(_)
+            | Self::Output(_)
+            | Self::OutputClosed => None,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Takes an error of the connection; what fails on the output is [`Failure::Output`].
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+const RIGHTS: &str =
+    "Run it as the user who runs the service, or as the administrator (`sudo ztna …`).";
+const SAME_VERSION: &str = "Update ztna and ztnad to the same version, and start ztnad again.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sort_of_failure_has_its_code() {
+        for (kind, code) in [
+            (FailureKind::BadRequest, 1),
+            (FailureKind::Internal, 1),
+            (FailureKind::NotSignedIn, 3),
+            (FailureKind::Offline, 10),
+            (FailureKind::PermissionDenied, 8),
+            (FailureKind::SignInRefused, 3),
+            (FailureKind::TimedOut, 7),
+            (FailureKind::VersionMismatch, 1),
+        ] {
+            assert_eq!(refused(kind).exit() as u8, code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_may_not_be_opened_is_a_matter_of_rights() {
+        let failure = Failure::Connect(ConnectError::Io {
+            path: "/run/ztna/ztnad.sock".into(),
+            problem: io::ErrorKind::PermissionDenied.into(),
+        });
+
+        assert_eq!(failure.exit(), Exit::NoRights);
+        assert!(failure.remedy().unwrap().contains("sudo ztna"));
+    }
+
+    #[test]
+    fn somebody_elses_service_is_not_advised_to_be_started() {
+        let failure = Failure::Connect(ConnectError::Untrusted {
+            path: "/tmp/x".into(),
+            user: 7,
+        });
+
+        assert_eq!(failure.exit(), Exit::General);
+        assert!(!failure.remedy().unwrap().contains("Start"));
+    }
+
+    #[test]
+    fn the_older_side_is_to_be_updated() {
+        let of = |service| Failure::Version { service };
+
+        assert!(of(0).remedy().unwrap().contains("ztnad"));
+        assert!(of(9).remedy().unwrap().contains("this command"));
+        assert!(of(9).to_string().contains("version 9"));
+    }
+
+    #[test]
+    fn the_services_own_advice_goes_first() {
+        let mut failure = connector_ipc::Failure {
+            kind: FailureKind::NotSignedIn,
+            message: "the session has ended".into(),
+            remedy: None,
+        };
+        assert_eq!(
+            Failure::from(failure.clone()).remedy(),
+            Some("Run `ztna login`.")
+        );
+
+        failure.remedy = Some("Ask Bob.".into());
+        assert_eq!(Failure::from(failure).remedy(), Some("Ask Bob."));
+    }
+
+    fn refused(kind: FailureKind) -> Failure {
+        Failure::Refused(connector_ipc::Failure {
+            kind,
+            message: "no".into(),
+            remedy: None,
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Signing in and out, switching on and off, and who it is.
+
+use connector_ipc::{Identity, Reply, Request};
+use serde_json::json;
+
+use crate::browser::{Opener, WebPage};
+use crate::client::{ONE_SIGN_IN, Service};
+use crate::command::{Format, LoginArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::Printer;
+use crate::table::Table;
+use crate::text::{Screen, paragraph};
+use crate::time;
+
+/// Signs in, until the person is done, gives up or takes too long.
+pub(crate) async fn login(
+    service: &Service,
+    args: &LoginArgs,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let identity = tokio::select! {
+        outcome = sign_in(service, args, printer) => outcome?,
+        Ok(()) = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
+    };
+    printer.print(&render_signed_in(&identity, printer.screen()))?;
+    Ok(Exit::Success)
+}
+
+/// Signs out.
+pub(crate) async fn logout(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
+    service.order(&Request::Logout).await?;
+    printer.print("Signed out. Protected applications cannot be reached until `ztna login`.\n")?;
+    Ok(Exit::Success)
+}
+
+/// Switches on.
+pub(crate) async fn up(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
+    service.order(&Request::Up).await?;
+    printer.print("Switched on.\n")?;
+    Ok(Exit::Success)
+}
+
+/// Switches off.
+pub(crate) async fn down(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
+    service.order(&Request::Down).await?;
+    printer.print("Switched off. Protected applications cannot be reached until `ztna up`.\n")?;
+    Ok(Exit::Success)
+}
+
+/// Shows who is signed in.
+pub(crate) async fn whoami(
+    service: &Service,
+    format: Format,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let Reply::Identity(identity) = service.ask(&Request::Whoami).await? else {
+        return Err(Failure::Unexpected);
+    };
+    match format.json {
+        true => printer.json("ztna.whoami/1", json!(identity))?,
+        false => printer.print(&render_identity(&identity, printer.screen()))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Returns the name that people know the person by, with the address if there is one.
+pub(crate) fn display_name(identity: &Identity) -> String {
+    match (&identity.name, &identity.email) {
+        (Some(name), Some(email)) => format!("{name} <{email}>"),
+        (Some(name), None) => name.clone(),
+        (None, Some(email)) => email.clone(),
+        (None, None) => identity.subject.clone(),
+    }
+}
+
+async fn sign_in(
+    service: &Service,
+    args: &LoginArgs,
+    printer: &Printer,
+) -> Result<Identity, Failure> {
+    let mut replies = service.open(&Request::Login, ONE_SIGN_IN).await?;
+    let url = match replies.next().await? {
+        // Signed in already, or the provider asked nothing.
+        Reply::Identity(identity) => return Ok(identity),
+        Reply::SignInPage { url } => url,
+        Reply::Access(_)
+        | Reply::Decision(_)
+        | Reply::Done
+        | Reply::Failed(_)
+        | Reply::Posture(_)
+        | Reply::Resources(_)
+        | Reply::Settings(_)
+        | Reply::Status(_)
+        | Reply::Welcome(_) => return Err(Failure::Unexpected),
+    };
+    let page = WebPage::new(url).ok_or(Failure::UnsafePage)?;
+    let opener = match args.no_browser {
+        true => None,
+        false => Opener::find(),
+    };
+    let opened = opener.map(|opener| opener.open(&page));
+    match opened {
+        Some(Ok(())) => printer.print(&format!(
+            "Your browser opens. If it does not, sign in at\n  {}\n",
+            page.as_str()
+        ))?,
+        Some(Err(error)) => printer.insist(&format!(
+            "Your browser cannot be opened ({error}). Sign in at\n  {}\n",
+            page.as_str()
+        ))?,
+        None => printer.insist(&format!("Sign in at\n  {}\n", page.as_str()))?,
+    }
+    printer.print("Waiting until you have signed in; Ctrl-C gives up.\n")?;
+
+    let Reply::Identity(identity) = replies.next().await? else {
+        return Err(Failure::Unexpected);
+    };
+    Ok(identity)
+}
+
+fn render_signed_in(identity: &Identity, screen: Screen) -> String {
+    let text = format!(
+        "Signed in as {}. The session ends {}.",
+        display_name(identity),
+        time::with_distance(&identity.expires_at, screen.now),
+    );
+    paragraph("", &text, screen)
+}
+
+fn render_identity(identity: &Identity, screen: Screen) -> String {
+    let mut table = Table::default();
+    table.field("Name", display_name(identity));
+    table.field("Subject", &identity.subject);
+    if !identity.groups.is_empty() {
+        table.field("Groups", identity.groups.join(", "));
+    }
+    table.field("Provider", &identity.issuer);
+    table.field(
+        "Session ends",
+        time::with_distance(&identity.expires_at, screen.now),
+    );
+    table.field("Session", &identity.session_id);
+    table.render(screen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_shown_with_what_the_provider_said() {
+        assert_eq!(
+            render_identity(&alice(), SCREEN),
+            "\
+Name          Alice <alice@corp.test>
+Subject       u-1
+Groups        staff, wiki-readers
+Provider      https://idp.corp.test
+Session ends  2026-11-22 18:00:00 UTC (in 8 h 0 min)
+Session       s-1
+"
+        );
+        assert_eq!(
+            render_signed_in(&alice(), SCREEN),
+            "Signed in as Alice <alice@corp.test>. The session ends 2026-11-22 18:00:00 UTC (in 8 h 0 min).\n"
+        );
+    }
+
+    #[test]
+    fn the_best_name_there_is_is_used() {
+        let mut identity = alice();
+        identity.email = None;
+        assert_eq!(display_name(&identity), "Alice");
+        identity.name = None;
+        assert_eq!(display_name(&identity), "u-1");
+    }
+
+    const SCREEN: Screen = Screen {
+        width: usize::MAX,
+        color: false,
+        now: 1_795_341_600,
+    };
+
+    fn alice() -> Identity {
+        Identity {
+            subject: "u-1".into(),
+            name: Some("Alice".into()),
+            email: Some("alice@corp.test".into()),
+            groups: vec!["staff".into(), "wiki-readers".into()],
+            issuer: "https://idp.corp.test".into(),
+            session_id: "s-1".into(),
+            expires_at: "2026-11-22T18:00:00Z".into(),
+        }
+    }
+}

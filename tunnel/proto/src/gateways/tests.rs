@@ -1,0 +1,334 @@
+use super::*;
+use crate::noise::Responder;
+
+#[test]
+fn the_first_gateway_that_answers_carries_the_packets() {
+    let mut world = World::new(2);
+
+    world.run_for(millis(10));
+
+    assert_eq!(world.in_use(), Some(0));
+    assert!(world.machine.can_send());
+    assert!(world.send(), "the packet arrives");
+}
+
+#[test]
+fn a_dead_first_gateway_is_passed_over_in_time_for_those_who_wait() {
+    let mut world = World::new(2);
+    world.alive[0] = false;
+
+    world.run_for(millis(1600));
+
+    assert_eq!(world.in_use(), Some(1));
+    assert_eq!(world.machine.status()[0].state, GatewayState::Silent);
+}
+
+#[test]
+fn a_gateway_that_dies_under_traffic_is_left_for_the_next_within_two_and_a_half_seconds() {
+    let mut world = World::new(2);
+    world.run_for(millis(10));
+    assert!(world.send());
+
+    world.alive[0] = false;
+    let died = world.now;
+    while !(world.machine.can_send() && world.in_use() == Some(1)) {
+        if world.machine.can_send() {
+            world.send();
+        }
+        world.run_for(millis(50));
+        assert!(world.now.since(died) < millis(2500), "{:?}", world.machine);
+    }
+
+    assert!(world.send(), "the next one carries packets at once");
+}
+
+#[test]
+fn nothing_is_sent_to_a_gateway_in_doubt() {
+    let mut world = World::new(1);
+    world.run_for(millis(10));
+    world.alive[0] = false;
+    world.send();
+
+    world.run_for(millis(1000));
+
+    assert!(!world.machine.can_send());
+}
+
+#[test]
+fn an_application_that_never_answers_causes_no_storm_of_handshakes() {
+    let mut world = World::new(2);
+    world.run_for(millis(10));
+    world.replies = false;
+    let before = world.initiations;
+
+    for _ in 0..1200 {
+        if world.machine.can_send() {
+            world.send();
+        }
+        world.run_for(millis(500));
+    }
+
+    let calls = world.initiations - before;
+    assert!((1..=20).contains(&calls), "{calls} in ten minutes");
+    assert_eq!(world.in_use(), Some(0));
+}
+
+#[test]
+fn the_sudden_end_of_a_transfer_is_looked_into_once() {
+    let mut world = World::new(2);
+    world.run_for(millis(10));
+    for _ in 0..100 {
+        world.receive();
+    }
+    let before = world.initiations;
+
+    world.run_for(Duration::from_secs(60));
+
+    assert_eq!(world.initiations - before, 1);
+    assert_eq!(world.in_use(), Some(0));
+}
+
+#[test]
+fn a_transfer_that_breaks_off_with_its_gateway_goes_on_through_the_next() {
+    let mut world = World::new(2);
+    world.run_for(millis(10));
+    for _ in 0..100 {
+        world.receive();
+    }
+
+    world.alive[0] = false;
+    world.run_for(millis(2500));
+
+    assert_eq!(world.in_use(), Some(1));
+}
+
+#[test]
+fn an_idle_tunnel_sends_nothing_but_the_configured_keepalive() {
+    for (keepalive, expected) in [(None, 0..=0), (Some(Duration::from_secs(25)), 23..=24)] {
+        let mut world = World::with_keepalive(1, keepalive);
+        world.run_for(millis(10));
+        let before = world.sent;
+
+        world.run_for(Duration::from_secs(600));
+
+        let sent = world.sent - before;
+        assert!(expected.contains(&sent), "{keepalive:?}: {sent}");
+    }
+}
+
+#[test]
+fn it_returns_to_the_preferred_gateway_once_that_is_steady_and_no_flow_is_live() {
+    let mut world = World::with_keepalive(2, Some(Duration::from_secs(25)));
+    world.alive[0] = false;
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.in_use(), Some(1));
+    world.alive[0] = true;
+    world.busy = true;
+
+    world.run_for(Duration::from_secs(300));
+    assert_eq!(world.in_use(), Some(1), "live flows are not disturbed");
+    world.busy = false;
+    world.run_for(Duration::from_secs(40));
+
+    assert_eq!(world.in_use(), Some(0));
+}
+
+#[test]
+fn when_nobody_answers_the_calls_become_rare_until_somebody_wants_to_send() {
+    let mut world = World::with_keepalive(2, Some(Duration::from_secs(25)));
+    world.alive = vec![false; 2];
+    world.run_for(Duration::from_secs(600));
+    assert!(world.initiations < 120, "{}", world.initiations);
+
+    world.alive[1] = true;
+    world.wanted = true;
+    world.run_for(millis(1600));
+
+    assert_eq!(world.in_use(), Some(1));
+}
+
+#[test]
+fn a_gateway_without_the_right_key_is_never_used() {
+    let mut world = World::new(2);
+    world.responders[0] = responder(9);
+
+    world.run_for(Duration::from_secs(2));
+
+    assert_eq!(world.in_use(), Some(1));
+}
+
+#[test]
+fn no_timeout_lies_in_the_past_once_it_was_handled() {
+    let mut world = World::with_keepalive(2, Some(Duration::from_secs(25)));
+    for step in 0..200_u64 {
+        world.alive[0] = step % 7 < 3;
+        world.alive[1] = step % 5 < 2;
+        world.busy = step % 3 == 0;
+        world.wanted = step % 4 == 0;
+        if world.machine.can_send() {
+            world.send();
+        }
+        // `run_for` checks it.
+        world.run_for(millis(700));
+    }
+}
+
+/// A device, its gateways, and an echo behind them, on a clock that jumps.
+struct World {
+    machine: Gateways,
+    responders: Vec<Responder>,
+    alive: Vec<bool>,
+    replies: bool,
+    wanted: bool,
+    busy: bool,
+    now: Moment,
+    sent: usize,
+    initiations: usize,
+}
+
+impl World {
+    fn new(gateways: u8) -> Self {
+        Self::with_keepalive(gateways, None)
+    }
+
+    fn with_keepalive(count: u8, keepalive: Option<Duration>) -> Self {
+        let now = Moment::from_boot(Duration::from_secs(1000));
+        let gateways: Vec<Gateway> = (0..count)
+            .map(|number| Gateway {
+                id: GatewayId::from(format!("gw-{number}").as_str()),
+                endpoint: SocketAddr::from(([192, 0, 2, number], 51820)),
+                public_key: *key(number).public_key().as_bytes(),
+                allowed_sources: vec!["10.9.0.0/16".parse().unwrap()],
+            })
+            .collect();
+        let config = TunnelConfig {
+            private_key: ours(),
+            addresses: vec![[10, 1, 0, 2].into()],
+            mtu: 1420,
+            keepalive,
+        };
+        Self {
+            machine: Gateways::new(&config, &gateways, Seed::new(7), now),
+            responders: (0..count).map(responder).collect(),
+            alive: vec![true; usize::from(count)],
+            replies: true,
+            wanted: false,
+            busy: false,
+            now,
+            sent: 0,
+            initiations: 0,
+        }
+    }
+
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            self.machine.set_demand(self.wanted, self.busy, self.now);
+            self.deliver();
+            let next = self.machine.poll_timeout().filter(|next| *next <= end);
+            self.now = next.unwrap_or(end).max(self.now);
+            self.machine.handle_timeout(self.now);
+            self.deliver();
+            let due = self.machine.poll_timeout();
+            assert!(due.is_none_or(|due| due > self.now), "{due:?} at {:?}", self.now);
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some((to, control)) = self.machine.poll_control() {
+            self.sent += 1;
+            self.initiations += usize::from(control.as_bytes()[0] == 1);
+            self.arrive(to, control.as_bytes());
+        }
+    }
+
+    fn arrive(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+        let number = usize::from(match to.ip() {
+            IpAddr::V4(v4) => v4.octets()[3],
+            IpAddr::V6(_) => unreachable!("gateways have IPv4 addresses here"),
+        });
+        if !self.alive[number] {
+            return false;
+        }
+        let mut out = [0; 2048];
+        let responder = &mut self.responders[number];
+        let received = responder.handle_datagram(datagram, us(), &mut out, self.now);
+        let answer = match received {
+            Ok(received) => matches!(received.opened, Opened::Packet(_)),
+            Err(_) => false,
+        };
+        while let Some((_, control)) = responder.poll_control() {
+            let _ = self.machine.handle_datagram(control.as_bytes(), to, &mut out, self.now);
+        }
+        if answer && self.replies {
+            self.receive_from(number);
+        }
+        answer
+    }
+
+    /// Sends a packet that wants an answer; returns whether it arrived.
+    fn send(&mut self) -> bool {
+        let mut plain = packet([10, 1, 0, 2], [10, 9, 0, 1]);
+        let mut out = [0; 2048];
+        let (to, length) = self.machine.seal(&mut plain, PACKET, &mut out, self.now).unwrap();
+        self.sent += 1;
+        self.arrive(to, &out[..length])
+    }
+
+    fn receive(&mut self) {
+        self.receive_from(self.in_use().unwrap());
+    }
+
+    fn receive_from(&mut self, number: usize) {
+        let mut plain = packet([10, 9, 0, 1], [10, 1, 0, 2]);
+        let (mut wire, mut out) = ([0; 2048], [0; 2048]);
+        let to = IpAddr::from([10, 1, 0, 2]);
+        let (_, length) =
+            self.responders[number].seal(&mut plain, PACKET, to, &mut wire, self.now).unwrap();
+        let from = SocketAddr::from(([192, 0, 2, 1], 51820));
+        let opened = self.machine.handle_datagram(&wire[..length], from, &mut out, self.now);
+        assert!(opened.unwrap().is_some());
+    }
+
+    fn in_use(&self) -> Option<usize> {
+        self.machine.status().iter().position(|status| status.state == GatewayState::InUse)
+    }
+}
+
+fn responder(number: u8) -> Responder {
+    let now = Moment::default();
+    let mut responder = Responder::new(key(number), vec!["10.9.0.0/16".parse().unwrap()], 1420, now);
+    let mut seed = Seed::new(u64::from(number));
+    responder.add_peer(ours().public_key(), vec!["10.1.0.2".parse().unwrap()], || seed.next(), now);
+    responder
+}
+
+fn packet(source: [u8; 4], destination: [u8; 4]) -> [u8; 64] {
+    let mut packet = [0; 64];
+    packet[..12].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
+    packet[12..16].copy_from_slice(&source);
+    packet[16..20].copy_from_slice(&destination);
+    packet[20..28].copy_from_slice(&[0, 1, 0, 2, 0, 8, 0, 0]);
+    packet
+}
+
+fn ours() -> PrivateKey {
+    PrivateKey::from_bytes([200; 32])
+}
+
+fn key(number: u8) -> PrivateKey {
+    PrivateKey::from_bytes([number + 1; 32])
+}
+
+fn us() -> SocketAddr {
+    "198.51.100.1:4000".parse().unwrap()
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const PACKET: usize = 28;
