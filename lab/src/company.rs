@@ -99,7 +99,7 @@ pub struct CompanySite {
     /// The gateways that the lab runs, in the order in which they are tried.
     #[serde(default)]
     pub gateways: Vec<String>,
-    /// What the name server knows: names, or `*.` and a suffix.
+    /// What the name server knows.
     #[serde(default)]
     pub records: BTreeMap<String, IpAddr>,
     /// What runs there.
@@ -219,7 +219,10 @@ pub fn check_rules(
     let mut seen = BTreeSet::new();
     for rule in rules {
         if !seen.insert(&rule.id) {
-            return Err(InvalidCompany(format!("rules: {:?} appears twice", rule.id)));
+            return Err(InvalidCompany(format!(
+                "rules: {:?} appears twice",
+                rule.id
+            )));
         }
         for wanted in &rule.resources {
             if !resources.iter().any(|resource| resource.id == *wanted) {

@@ -30,13 +30,7 @@ impl<T> Expiring<T> {
     /// # Errors
     ///
     /// [`Full`] if every place is taken by an entry that has not lapsed at `now`.
-    pub fn insert(
-        &mut self,
-        key: String,
-        value: T,
-        expires_at: u64,
-        now: u64,
-    ) -> Result<(), Full> {
+    pub fn insert(&mut self, key: String, value: T, expires_at: u64, now: u64) -> Result<(), Full> {
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
             self.entries.retain(|_, entry| now < entry.expires_at);
             if self.entries.len() >= self.capacity {

@@ -8,6 +8,7 @@ mod form;
 mod grants;
 mod keys;
 mod pages;
+mod redirect;
 mod token;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -87,7 +88,9 @@ struct Provider {
 
 impl Provider {
     fn grants(&self) -> MutexGuard<'_, Grants> {
-        self.grants.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.grants
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn now(&self) -> u64 {
@@ -95,7 +98,10 @@ impl Provider {
     }
 
     fn person(&self, login: &str) -> Option<&Person> {
-        self.config.people.iter().find(|person| person.login == login)
+        self.config
+            .people
+            .iter()
+            .find(|person| person.login == login)
     }
 }
 
@@ -108,7 +114,10 @@ fn router(provider: Arc<Provider>) -> Router {
         .route("/idp/par", post(authorize::push))
         .route("/idp/token", post(token::exchange))
         .route("/idp/revoke", post(token::revoke))
-        .route("/idp/userinfo", get(token::user_info).post(token::user_info))
+        .route(
+            "/idp/userinfo",
+            get(token::user_info).post(token::user_info),
+        )
         .with_state(provider)
 }
 

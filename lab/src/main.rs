@@ -1,2 +1,146 @@
-//! Placeholder.
-fn main() {}
+//! `ztna-lab`: a whole small company in one process.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use lab::clock::Clock;
+use lab::company::Company;
+use lab::running::{ExternalGateway, Lab, Options};
+use tokio::io::AsyncReadExt;
+use tracing_subscriber::EnvFilter;
+
+/// Runs a whole small company on loopback addresses: an OpenID provider, a
+/// control plane, an AuthZEN decision point, WireGuard gateways, applications.
+///
+/// Prints one line of JSON when everything listens, and ends on SIGTERM or Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "ztna-lab", version)]
+struct Arguments {
+    /// Keep the policy key and the admitted hosts in this folder
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Where the control plane listens
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The company to play, in place of the built-in one
+    #[arg(long, value_name = "FILE")]
+    company: Option<PathBuf>,
+    /// Use this OpenID provider in place of the lab's own
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The connector's client id at the OpenID provider
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Use this AuthZEN decision point in place of the lab's own
+    #[arg(long, value_name = "URL")]
+    pdp: Option<String>,
+    /// Use this WireGuard gateway in place of the lab's own; may be repeated
+    #[arg(
+        long,
+        value_name = "id=ID,endpoint=ADDRESS:PORT,public-key=KEY[,uapi=SOCKET][,site=ID]",
+        value_parser = parse_gateway
+    )]
+    external_gateway: Vec<ExternalGateway>,
+    /// The name server behind the first site's gateways
+    #[arg(long, value_name = "ADDRESS")]
+    site_resolver: Option<IpAddr>,
+    /// End when standard input ends
+    #[arg(long)]
+    end_with_stdin: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            let _closed = writeln!(std::io::stderr(), "ztna-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("ZTNA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+
+    let company = match &arguments.company {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("Failed to read {}", path.display()))?;
+            Company::parse(&text).with_context(|| path.display().to_string())?
+        }
+        None => Company::built_in(),
+    };
+    let lab = Lab::start(Options {
+        company,
+        state: arguments.state,
+        listen: arguments.listen,
+        issuer: arguments.issuer,
+        client_id: arguments.client_id,
+        pdp: arguments.pdp,
+        external_gateways: arguments.external_gateway,
+        site_resolver: arguments.site_resolver,
+        clock: Clock::default(),
+    })
+    .await?;
+
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", serde_json::to_string(lab.ready())?)?;
+    stdout.flush()?;
+
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        () = end_of_stdin(), if arguments.end_with_stdin => {}
+    }
+    tracing::info!("the lab ends");
+    lab.stop().await;
+    Ok(())
+}
+
+async fn end_of_stdin() {
+    let mut stdin = tokio::io::stdin();
+    let mut discarded = [0; 256];
+    while let Ok(1..) = stdin.read(&mut discarded).await {}
+}
+
+fn parse_gateway(text: &str) -> Result<ExternalGateway, String> {
+    let (mut id, mut site, mut endpoint, mut public_key, mut uapi) = (None, None, None, None, None);
+    for pair in text.split(',') {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("{pair:?} is not NAME=VALUE"))?;
+        match name {
+            "endpoint" => {
+                let parsed = value
+                    .parse()
+                    .map_err(|_| format!("endpoint={value:?} is not ADDRESS:PORT"))?;
+                endpoint = Some(parsed);
+            }
+            "id" => id = Some(value.to_owned()),
+            "public-key" => public_key = Some(value.to_owned()),
+            "site" => site = Some(value.to_owned()),
+            "uapi" => uapi = Some(PathBuf::from(value)),
+            _ => {
+                return Err(format!(
+                    "{name:?} is none of id, endpoint, public-key, uapi, site"
+                ));
+            }
+        }
+    }
+    Ok(ExternalGateway {
+        id: id.ok_or("id=… is missing")?,
+        site,
+        endpoint: endpoint.ok_or("endpoint=… is missing")?,
+        public_key: public_key.ok_or("public-key=… is missing")?,
+        uapi,
+    })
+}

@@ -171,11 +171,7 @@ async fn metadata(State(point): State<Arc<Point>>) -> Json<Value> {
     }))
 }
 
-async fn evaluation(
-    State(point): State<Arc<Point>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+async fn evaluation(State(point): State<Arc<Point>>, headers: HeaderMap, body: Body) -> Response {
     let answer = read(&headers, body).await.and_then(|request| {
         let evaluation = request.into_single()?;
         Ok(Json(point.decide(&evaluation)).into_response())
@@ -183,11 +179,7 @@ async fn evaluation(
     point.answer(answer).await
 }
 
-async fn evaluations(
-    State(point): State<Arc<Point>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+async fn evaluations(State(point): State<Arc<Point>>, headers: HeaderMap, body: Body) -> Response {
     let answer = read(&headers, body).await.and_then(|request| {
         Ok(match request.into_batch()? {
             Batch::Many(items, semantic) => {

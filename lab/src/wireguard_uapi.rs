@@ -105,7 +105,9 @@ fn exchange(path: &Path, operation: &str) -> io::Result<()> {
     }
     match errno(&answer) {
         Some(0) => Ok(()),
-        Some(errno) => Err(io::Error::other(format!("WireGuard answered errno={errno}"))),
+        Some(errno) => Err(io::Error::other(format!(
+            "WireGuard answered errno={errno}"
+        ))),
         None => Err(io::Error::other("WireGuard gave no errno")),
     }
 }
@@ -166,7 +168,10 @@ mod tests {
                 .to_string();
 
             assert!(error.contains(expected), "{error}");
-            assert!(error.contains("hq-1") && error.contains("wg0.sock"), "{error}");
+            assert!(
+                error.contains("hq-1") && error.contains("wg0.sock"),
+                "{error}"
+            );
         }
     }
 
@@ -185,10 +190,7 @@ mod tests {
     }
 
     /// Plays a WireGuard daemon that answers `count` operations and returns them.
-    fn daemon(
-        answer: &str,
-        count: usize,
-    ) -> (UapiSocket, std::thread::JoinHandle<Vec<String>>) {
+    fn daemon(answer: &str, count: usize) -> (UapiSocket, std::thread::JoinHandle<Vec<String>>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wg0.sock");
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();

@@ -5,6 +5,8 @@ mod process;
 mod test;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// The developer's commands.
@@ -23,9 +25,13 @@ enum Command {
     Test(test::TestArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Demo(args) => demo::run(args),
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
-    }
+    };
+    outcome.unwrap_or_else(|error| {
+        process::complain(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
 }

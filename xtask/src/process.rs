@@ -52,6 +52,12 @@ pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
+/// Prints one line about what went wrong.
+#[expect(clippy::print_stderr, reason = "where this program complains")]
+pub(crate) fn complain(line: &str) {
+    eprintln!("{line}");
+}
+
 /// The command as a person would type it, with the variables it sets.
 fn command_line(command: &Command) -> String {
     let variables = command

@@ -4,9 +4,10 @@ mod report;
 mod stages;
 mod tools;
 
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use clap::Args;
 
 use self::report::{Report, Verdict};
@@ -30,17 +31,17 @@ pub(crate) struct TestArgs {
     list: bool,
 }
 
-/// Runs the wanted stages; a stage that fails does not keep the others from running.
+/// Runs the wanted stages, whichever of them fail, and ends with a table; succeeds when every stage did.
 ///
 /// # Errors
-/// Fails when any stage failed, or when a stage is named that does not exist.
-pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
+/// Fails when a stage is named that does not exist.
+pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let wanted = wanted(args)?;
     if args.list {
         for stage in wanted {
             say(&format!("{:<10} {}", stage.name, stage.proves));
         }
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::locate()?;
     let mut report = Report::default();
@@ -54,12 +55,11 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
         report.add(stage.name, verdict, started.elapsed());
     }
     say(&format!("\n{report}"));
-    ensure!(
-        report.passed(),
-        "{} of the checks failed",
-        report.failures()
-    );
-    Ok(())
+    Ok(if report.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn wanted(args: &TestArgs) -> anyhow::Result<Vec<&'static Stage>> {

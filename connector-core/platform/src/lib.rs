@@ -10,3 +10,4 @@ pub mod instance;
 pub mod owner;
 pub mod paths;
 pub mod private;
+pub mod signals;

@@ -69,3 +69,10 @@ fn absolute(variable: &'static str) -> Result<PathBuf, NoHome> {
         .filter(|path| path.is_absolute())
         .ok_or(NoHome { variable })
 }
+
+/// Returns whether this process runs as the administrator, and is therefore
+/// the service of the whole machine.
+#[must_use]
+pub fn is_system_service() -> bool {
+    imp::is_system_service()
+}

@@ -1,2 +1,43 @@
-//! Placeholder.
-fn main() {}
+//! `ztnad`: the service.
+
+mod adapters;
+mod driver;
+mod logging;
+mod options;
+mod service;
+mod settings;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::options::Options;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let settings = options.settings()?;
+    logging::start(&settings)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("Another TLS provider is installed already"))?;
+
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?
+        .block_on(service::run(settings))
+}
+
+/// One thread for the tunnel's work, one for everything else.
+const WORKERS: usize = 2;

@@ -130,8 +130,8 @@ impl SigningIn {
 
     pub(super) fn handle_revoked(&mut self, id: &SessionId) {
         if self.session().is_some_and(|session| session.id == *id) {
-            self.session = None;
             self.expired = true;
+            self.end();
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) enum Verb {
     /// Shows this device's checks, and how to mend what does not pass
     #[command(after_help = POSTURE_EXAMPLES)]
     Posture(PostureArgs),
-    /// Lists what was permitted and denied
+    /// Lists what was permitted, denied and revoked
     #[command(after_help = DECISIONS_EXAMPLES)]
     Decisions(DecisionsArgs),
     /// Shows the settings in force
@@ -127,7 +127,7 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// HOST, HOST:PORT, [IPV6]:PORT or a pasted URL
+    /// HOST, HOST:PORT, `[IPV6]:PORT` or a pasted URL
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) target: Target,
     #[command(flatten)]

@@ -65,6 +65,7 @@ pub(crate) fn outcome(outcome: Outcome) -> (&'static str, &'static str, Tone) {
     match outcome {
         Outcome::Denied => ("✗", "denied", Tone::Bad),
         Outcome::Permitted => ("✓", "permitted", Tone::Good),
+        Outcome::Revoked => ("⊘", "revoked", Tone::Bad),
     }
 }
 
@@ -84,7 +85,9 @@ fn render(decision: &DecisionReport, screen: Screen) -> String {
     let (shape, word, tone) = outcome(decision.outcome);
     let verdict = format!("{shape} {word}");
     let reason = match decision.outcome {
-        Outcome::Denied => format!("{}: {}", decision.reason, decision.message),
+        Outcome::Denied | Outcome::Revoked => {
+            format!("{}: {}", decision.reason, decision.message)
+        }
         Outcome::Permitted => decision.reason.clone(),
     };
     let columns = [
@@ -142,11 +145,20 @@ mod tests {
             ..denied()
         };
 
+        let revoked = DecisionReport {
+            outcome: Outcome::Revoked,
+            reason: "posture_unmet".into(),
+            message: "This device does not meet the policy's conditions.".into(),
+            workload: None,
+            ..denied()
+        };
+
         assert_eq!(
-            render_all(&[denied(), permitted], SCREEN),
+            render_all(&[denied(), permitted, revoked], SCREEN),
             "\
 2026-11-22 10:00:00  ✗ denied     payroll.corp.test:443       curl          policy_denied: The policy does not permit this.
 2026-11-22 10:00:00  ✓ permitted  payroll.corp.test:443       browser.exe   policy_permitted
+2026-11-22 10:00:00  ⊘ revoked    payroll.corp.test:443       unknown       posture_unmet: This device does not meet the policy's conditions.
 "
         );
     }

@@ -72,10 +72,10 @@ impl Failure {
         match self {
             Self::Closed => Exit::NotRunning,
             Self::Connect(ConnectError::NotRunning { .. }) => Exit::NotRunning,
-            Self::Connect(ConnectError::Io { problem, .. }) => match problem.kind() {
-                io::ErrorKind::PermissionDenied => Exit::NoRights,
-                _ => Exit::NotRunning,
-            },
+            Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
+                Exit::NoRights
+            }
+            Self::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
             Self::Interrupted => Exit::Interrupted,
             Self::OutputClosed => Exit::OutputClosed,
             Self::Refused(failure) => match failure.kind {
@@ -109,10 +109,12 @@ impl Failure {
                 "Start it for yourself with `ztnad --userspace`, or start the system service `ztnad`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
             ),
-            Self::Connect(ConnectError::Io { problem, .. }) => match problem.kind() {
-                io::ErrorKind::PermissionDenied => Some(RIGHTS),
-                _ => Some("Check the path given with --socket or ZTNA_SOCKET."),
-            },
+            Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
+                Some(RIGHTS)
+            }
+            Self::Connect(ConnectError::Io { .. }) => {
+                Some("Check the path given with --socket or ZTNA_SOCKET.")
+            }
             Self::Connect(ConnectError::Untrusted { .. }) => Some(
                 "Do not sign in there. Check the path given with --socket or ZTNA_SOCKET, \
                  and tell your administrator.",
@@ -151,13 +153,22 @@ impl Failure {
 impl From<io::Error> for Failure {
     /// Takes an error of the connection; what fails on the output is [`Failure::Output`].
     fn from(error: io::Error) -> Self {
-        match error.kind() {
+        let is_closed = matches!(
+            error.kind(),
             io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionReset => Self::Closed,
-            _ => Self::Io(error),
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+        );
+        if is_closed {
+            Self::Closed
+        } else {
+            Self::Io(error)
         }
     }
+}
+
+fn is_forbidden(problem: &io::Error) -> bool {
+    problem.kind() == io::ErrorKind::PermissionDenied
 }
 
 const RIGHTS: &str =

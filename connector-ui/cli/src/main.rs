@@ -34,12 +34,10 @@ async fn main() -> ExitCode {
         Err(error) => return output::usage(&error).into(),
     };
     let printer = Printer::for_stdout(cli.global.quiet, cli.global.color);
-    let exit = match run(cli, &printer).await {
-        Ok(exit) => exit,
-        Err(failure) => output::fail(&failure),
-    };
-
-    exit.into()
+    let outcome = run(cli, &printer).await;
+    outcome
+        .unwrap_or_else(|failure| output::fail(&failure))
+        .into()
 }
 
 async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {

@@ -162,11 +162,13 @@ fn render_gateways(status: &Status, screen: Screen) -> String {
             table.row([
                 Cell::new(if index == 0 { site.id.as_str() } else { "" }),
                 Cell::toned(state, tone),
-                Cell::new(&gateway.id),
-                Cell::new(gateway.endpoint.to_string()),
+                Cell::new(format!("{} at {}", gateway.id, gateway.endpoint)),
                 Cell::new(handshake(gateway, screen)),
-                Cell::new(format!("↓ {}", bytes(gateway.rx_bytes))),
-                Cell::new(format!("↑ {}", bytes(gateway.tx_bytes))),
+                Cell::new(format!(
+                    "↓ {}, ↑ {}",
+                    bytes(gateway.rx_bytes),
+                    bytes(gateway.tx_bytes)
+                )),
             ]);
         }
     }
@@ -249,8 +251,8 @@ Identity       Alice <alice@corp.test>
 Session        ends 2026-11-22 18:00:00 UTC (in 8 h 0 min)
 Device         trust high
 Tunnel         100.64.0.2, 1 connection open
-  hq  ● active   hq-1  192.0.2.1:51820  handshake 12 s ago in 1.3 ms  ↓ 12.5 MiB  ↑ 1.0 KiB
-      ○ standby  hq-2  192.0.2.2:51820  no handshake                  ↓ 0 B       ↑ 0 B
+  hq  ● active   hq-1 at 192.0.2.1:51820  handshake 12 s ago in 1.3 ms  ↓ 12.5 MiB, ↑ 1.0 KiB
+      ○ standby  hq-2 at 192.0.2.2:51820  no handshake                  ↓ 0 B, ↑ 0 B
 Proxy          127.0.0.1:3128 (HTTP and SOCKS5)
                http://127.0.0.1:3128/proxy.pac (PAC)
 Configuration  version 17

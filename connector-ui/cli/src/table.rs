@@ -1,6 +1,6 @@
 //! Columns that line up, in as much width as there is.
 
-use crate::text::{NARROWEST, Screen, Tone, clean, width, wrap};
+use crate::text::{Screen, Tone, clean, width, wrap};
 
 /// Rows of cells. Columns are as wide as their widest cell; where that is more
 /// than there is, the widest columns are narrowed and their cells wrapped.
@@ -120,6 +120,9 @@ impl Cell {
 }
 
 const GAP: usize = 2;
+
+/// Narrower columns break every word; the terminal may break the lines then.
+const NARROWEST: usize = 10;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,12 @@ pub(super) fn wiki(client: SocketAddr) -> Router {
         .route("/", get(async || page("Wiki", WIKI_TEXT)))
         .route(
             "/handbook",
-            get(async || page("Handbook", "<p>Be kind. Lock your screen. Ask before you deploy on a Friday.</p>")),
+            get(async || {
+                page(
+                    "Handbook",
+                    "<p>Be kind. Lock your screen. Ask before you deploy on a Friday.</p>",
+                )
+            }),
         )
         .merge(tools(client))
 }
@@ -33,7 +38,15 @@ pub(super) fn wiki(client: SocketAddr) -> Router {
 /// Returns the payroll application, as `client` sees it.
 pub(super) fn payroll(client: SocketAddr) -> Router {
     Router::new()
-        .route("/", get(async || page("Payroll", "<p>If you can read this, the policy let you.</p>")))
+        .route(
+            "/",
+            get(async || {
+                page(
+                    "Payroll",
+                    "<p>If you can read this, the policy let you.</p>",
+                )
+            }),
+        )
         .merge(tools(client))
 }
 
@@ -125,7 +138,8 @@ impl Download {
             end: wanted.bytes,
             chunk: wanted.rate.map_or(MAX_CHUNK, full).min(MAX_RATE_CHUNK),
             pace: wanted.rate.map(|_| {
-                let mut pace = tokio::time::interval(Duration::from_millis(1000 / TICKS_PER_SECOND));
+                let mut pace =
+                    tokio::time::interval(Duration::from_millis(1000 / TICKS_PER_SECOND));
                 pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 pace
             }),
@@ -213,3 +227,107 @@ const TICKS_PER_SECOND: u64 = 50;
 
 /// One byte at each tick.
 const MIN_RATE: u64 = TICKS_PER_SECOND;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::apps::App;
+
+    #[tokio::test]
+    async fn a_download_has_the_length_and_the_bytes_that_it_says() {
+        let answer = ask("GET /download?bytes=100000 HTTP/1.1", "").await;
+
+        let (head, body) = split(&answer);
+        assert!(head.contains("content-length: 100000\r\n"), "{head}");
+        assert_eq!(body.len(), 100_000);
+        assert!(
+            (0_usize..)
+                .zip(body)
+                .all(|(i, byte)| usize::from(*byte) == i % 251)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_download_without_an_end_goes_on() {
+        let mut stream = connect("GET /download HTTP/1.1", "").await;
+        let mut much = vec![0; 5_000_000];
+
+        stream.read_exact(&mut much).await.unwrap();
+
+        assert!(much.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_download_takes_its_time() {
+        let before = tokio::time::Instant::now();
+
+        let answer = ask("GET /download?bytes=100000&rate=50000 HTTP/1.1", "").await;
+
+        let seconds = before.elapsed().as_secs_f64();
+        assert_eq!(split(&answer).1.len(), 100_000);
+        assert!((1.8..2.2).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_counted_and_hashed() {
+        let answer = ask("POST /upload HTTP/1.1\r\ncontent-length: 3", "abc").await;
+
+        let body: Value = serde_json::from_slice(split(&answer).1).unwrap();
+        assert_eq!(body["bytes"], 3);
+        assert_eq!(
+            body["sha256"],
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_am_i_tells_the_inner_address() {
+        let answer = ask("GET /whoami HTTP/1.1", "").await;
+
+        let body: Value = serde_json::from_slice(split(&answer).1).unwrap();
+        assert_eq!(body["address"], "100.64.0.9");
+        assert_eq!(body["host"], "wiki.corp.test");
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused() {
+        for line in [
+            "GET /download?bytes=x HTTP/1.1",
+            "GET /download?rate=1 HTTP/1.1",
+            "GET /download?speed=1 HTTP/1.1",
+        ] {
+            assert!(ask(line, "").await.starts_with(b"HTTP/1.1 400"), "{line}");
+        }
+    }
+
+    async fn ask(request: &str, body: &str) -> Vec<u8> {
+        let mut answer = Vec::new();
+        connect(request, body)
+            .await
+            .read_to_end(&mut answer)
+            .await
+            .unwrap();
+        answer
+    }
+
+    async fn connect(request: &str, body: &str) -> DuplexStream {
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(App::Wiki.serve(far, "100.64.0.9:1234".parse().unwrap()));
+        let text = format!("{request}\r\nhost: wiki.corp.test\r\nconnection: close\r\n\r\n{body}");
+        near.write_all(text.as_bytes()).await.unwrap();
+        near
+    }
+
+    fn split(answer: &[u8]) -> (&str, &[u8]) {
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap();
+        (
+            std::str::from_utf8(&answer[..end + 2]).unwrap(),
+            &answer[end + 4..],
+        )
+    }
+}

@@ -108,10 +108,7 @@ impl Feed {
     /// [`NotPublished`] as for [`Self::change`].
     pub fn renew_if_due(&self) -> Result<(), NotPublished> {
         let mut current = self.document();
-        let age = self
-            .clock
-            .unix_seconds()
-            .saturating_sub(current.issued_at);
+        let age = self.clock.unix_seconds().saturating_sub(current.issued_at);
         if Duration::from_secs(age) >= self.lifetime / 2 {
             let document = current.clone();
             self.publish(&mut current, document)?;

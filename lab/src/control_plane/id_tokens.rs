@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use openidconnect::core::{
-    CoreGenderClaim, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
-    CoreIdTokenVerifier, CoreJsonWebKey, CoreJsonWebKeyType, CoreProviderMetadata,
+    CoreGenderClaim, CoreIdTokenVerifier, CoreJsonWebKey, CoreJsonWebKeySet, CoreJsonWebKeyType,
+    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata,
 };
 use openidconnect::{
     AsyncHttpClient, ClaimsVerificationError, ClientId, EmptyAdditionalClaims, HttpRequest,
@@ -56,6 +56,8 @@ impl IdTokens {
     ///
     /// Fails if the issuer is no URL, or no HTTP client can be made.
     pub fn new(issuer: &str, client_id: &str, clock: Clock) -> anyhow::Result<Self> {
+        // Fails only if a provider of cryptography is installed already, which will do as well.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let issuer = IssuerUrl::new(issuer.to_owned())?;
         let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -102,13 +104,16 @@ impl IdTokens {
         keys: CoreJsonWebKeySet,
     ) -> Result<Identity, ClaimsVerificationError> {
         let clock = self.clock.clone();
-        let verifier: CoreIdTokenVerifier<'_> =
-            CoreIdTokenVerifier::new_public_client(self.client_id.clone(), self.issuer.clone(), keys)
-                .set_allowed_algs(ALLOWED_ALGORITHMS)
-                .set_time_fn(move || {
-                    let seconds = i64::try_from(clock.unix_seconds()).unwrap_or(i64::MAX);
-                    DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
-                });
+        let verifier: CoreIdTokenVerifier<'_> = CoreIdTokenVerifier::new_public_client(
+            self.client_id.clone(),
+            self.issuer.clone(),
+            keys,
+        )
+        .set_allowed_algs(ALLOWED_ALGORITHMS)
+        .set_time_fn(move || {
+            let seconds = i64::try_from(clock.unix_seconds()).unwrap_or(i64::MAX);
+            DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
+        });
         // The nonce belongs to the connector's own exchange with the provider; it checked it.
         let claims = token.claims(&verifier, |_: Option<&Nonce>| Ok(()))?;
         Ok(Identity {

@@ -166,6 +166,14 @@ impl Sessions {
         }
     }
 
+    /// Ends every session.
+    pub async fn end_all(&self) {
+        let mut open = self.open.lock().await;
+        for id in open.ids_of(|_| true) {
+            self.remove(&mut open, &id).await;
+        }
+    }
+
     /// Returns every open session.
     pub async fn list(&self) -> Vec<SessionView> {
         let open = self.open.lock().await;
@@ -193,7 +201,9 @@ impl Sessions {
 
     pub(super) async fn belongs_to(&self, id: &str, host: &str) -> bool {
         let open = self.open.lock().await;
-        open.by_id.get(id).is_some_and(|session| session.host == host)
+        open.by_id
+            .get(id)
+            .is_some_and(|session| session.host == host)
     }
 
     pub(super) async fn key_of(&self, id: &str) -> Option<jws::PublicKey> {
@@ -295,7 +305,13 @@ mod tests {
 
     #[test]
     fn a_pool_that_cannot_be_assigned_from_is_refused() {
-        for text in ["", "100.64.0.0/31", "127.0.0.0/16", "fd00::/64", "0.0.0.0/8"] {
+        for text in [
+            "",
+            "100.64.0.0/31",
+            "127.0.0.0/16",
+            "fd00::/64",
+            "0.0.0.0/8",
+        ] {
             assert!(AddressPool::parse(text).is_err(), "{text}");
         }
     }

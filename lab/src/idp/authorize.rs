@@ -11,7 +11,6 @@ use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use url::{Host, Url};
 
 use super::form::Parameters;
 use super::grants::{
@@ -19,6 +18,7 @@ use super::grants::{
     REQUEST_URI_PREFIX,
 };
 use super::pages::{self, LoginPage};
+use super::redirect::is_registered_redirect;
 use super::{OAuthError, Provider, SCOPES};
 use crate::http_server::{self, BodyError};
 
@@ -28,9 +28,7 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     match begin(&provider, query.as_deref().unwrap_or_default()) {
-        Ok((interaction, csrf)) => {
-            login_page(&provider, StatusCode::OK, &interaction, &csrf, None)
-        }
+        Ok((interaction, csrf)) => login_page(&provider, StatusCode::OK, &interaction, &csrf, None),
         Err(refused) => refused.into_response(&provider),
     }
 }
@@ -86,7 +84,12 @@ pub(super) async fn login(
     };
     if cancelled {
         let error = OAuthError::new("access_denied", "the person did not sign in");
-        return redirect_error(&provider, &request.redirect_uri, request.state.as_deref(), &error);
+        return redirect_error(
+            &provider,
+            &request.redirect_uri,
+            request.state.as_deref(),
+            &error,
+        );
     }
     let grant = CodeGrant {
         redirect_uri: request.redirect_uri.clone(),
@@ -167,7 +170,10 @@ fn begin(provider: &Provider, query: &str) -> Result<(String, String), Refused> 
         }
         None => read_request(provider, &parameters)?,
     };
-    Ok(provider.grants().begin(request, now).map_err(OAuthError::from)?)
+    Ok(provider
+        .grants()
+        .begin(request, now)
+        .map_err(OAuthError::from)?)
 }
 
 /// Reads an authorization request. Errors go to the redirect URI only once that
@@ -230,7 +236,10 @@ fn read_grant(parameters: &Parameters) -> Result<(Vec<String>, String), OAuthErr
             ));
         }
     }
-    if parameters.find("response_mode").is_some_and(|mode| mode != "query") {
+    if parameters
+        .find("response_mode")
+        .is_some_and(|mode| mode != "query")
+    {
         return Err(OAuthError::new(
             "invalid_request",
             "only response_mode=query is supported",
@@ -274,28 +283,6 @@ fn read_grant(parameters: &Parameters) -> Result<(Vec<String>, String), OAuthErr
         .map(str::to_owned)
         .collect();
     Ok((scope, challenge.to_owned()))
-}
-
-/// Returns whether the client may be sent to `text`: `/callback` on any port of
-/// a loopback address (RFC 8252 §7.3), written the canonical way.
-fn is_registered_redirect(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else {
-        return false;
-    };
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback() && address.octets() == [127, 0, 0, 1],
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(_)) | None => false,
-    };
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    url.scheme() == "http"
-        && loopback
-        && plain
-        && url.path() == "/callback"
-        && url.as_str() == text
 }
 
 #[derive(Debug)]
@@ -413,39 +400,3 @@ fn cookie<'a>(headers: &'a HeaderMap, interaction: &str) -> Option<&'a str> {
 
 /// One cookie per page, so that two windows do not disturb each other.
 const COOKIE_PREFIX: &str = "login-";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_callbacks_on_this_machine_are_registered() {
-        for good in [
-            "http://127.0.0.1:1/callback",
-            "http://127.0.0.1/callback",
-            "http://[::1]:65535/callback",
-        ] {
-            assert!(is_registered_redirect(good), "{good}");
-        }
-        for bad in [
-            "http://localhost:1/callback",
-            "http://127.0.0.2:1/callback",
-            "http://127.1:1/callback",
-            "http://2130706433:1/callback",
-            "http://127.0.0.1:1/callback/",
-            "http://127.0.0.1:1/callback?x=1",
-            "http://127.0.0.1:1/callback#x",
-            "http://127.0.0.1:1/x/../callback",
-            "http://127.0.0.1:1/call\nback",
-            "http://user@127.0.0.1:1/callback",
-            "http://127.0.0.1.evil.example/callback",
-            "http://[::ffff:127.0.0.1]:1/callback",
-            "https://127.0.0.1:1/callback",
-            "HTTP://127.0.0.1:1/callback",
-            "callback",
-            "",
-        ] {
-            assert!(!is_registered_redirect(bad), "{bad}");
-        }
-    }
-}

@@ -48,7 +48,12 @@ pub(super) fn error_page(status: StatusCode, message: &str) -> Response {
         "<h1>Signing in is not possible</h1>\n<p role=\"alert\">{}</p>\n<p>Close this page and start again from the connector.</p>",
         escape(message)
     );
-    (status, headers(), Html(page("Signing in is not possible", &body))).into_response()
+    (
+        status,
+        headers(),
+        Html(page("Signing in is not possible", &body)),
+    )
+        .into_response()
 }
 
 /// Returns the headers of every page.

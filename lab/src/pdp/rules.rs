@@ -115,7 +115,11 @@ impl RuleBook {
             .collect();
         let mut unmet = None;
         for rule in &about {
-            if !rule.groups.iter().any(|group| groups.contains(group.as_str())) {
+            if !rule
+                .groups
+                .iter()
+                .any(|group| groups.contains(group.as_str()))
+            {
                 continue;
             }
             match device.first_unmet(rule) {
@@ -145,11 +149,12 @@ impl RuleBook {
                     "fail" => "is not so on this device",
                     _ => "could not be verified on this device",
                 };
-                let remedy = words.map_or(
-                    "Run `ztna posture` to see how to mend it.",
-                    |words| &words.remedy,
-                );
-                format!("{title} needs the check {id:?}: \u{201c}{statement}\u{201d} {state}. {remedy}")
+                let remedy = words.map_or("Run `ztna posture` to see how to mend it.", |words| {
+                    &words.remedy
+                });
+                format!(
+                    "{title} needs the check {id:?}: \u{201c}{statement}\u{201d} {state}. {remedy}"
+                )
             }
             Unmet::TrustLevel { found, needed } => format!(
                 "{title} needs a device of trust level {needed}; this one has {found}. Run `ztna posture` to see what to mend."
@@ -255,7 +260,11 @@ impl<'a> Device<'a> {
             if finding != Some("pass") {
                 return Some(Unmet::Check {
                     id,
-                    finding: if finding == Some("fail") { "fail" } else { "unknown" },
+                    finding: if finding == Some("fail") {
+                        "fail"
+                    } else {
+                        "unknown"
+                    },
                 });
             }
         }

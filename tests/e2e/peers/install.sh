@@ -27,7 +27,7 @@ hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 need_programs() {
   local missing=() program package
   while read -r program package; do
-    command -v "$program" >/dev/null || missing+=("$package")
+    command -v "$program" >/dev/null || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
   done <<'LIST'
 curl curl
 ip iproute2
@@ -36,8 +36,9 @@ npm npm
 unshare util-linux
 nsenter util-linux
 LIST
-  [ ${#missing[@]} -eq 0 ] && return
-  if [ "$(id -u)" -eq 0 ]; then
+  if [ ${#missing[@]} -eq 0 ]; then
+    return
+  elif [ "$(id -u)" -eq 0 ]; then
     say "installing the Debian packages ${missing[*]}, which the tests call"
     apt-get -qq update && apt-get -qq install --yes --no-install-recommends "${missing[@]}"
   elif sudo -n true 2>/dev/null; then
@@ -46,6 +47,13 @@ LIST
   else
     die "the packages ${missing[*]} are missing and need root: run  apt-get install ${missing[*]}"
   fi
+}
+
+need_node() {
+  local version
+  version=$(node --version)
+  version=${version#v}
+  [ "${version%%.*}" -ge 20 ] || die "node $version is too old for the OpenID provider: it needs 20 or newer (Debian 13 has it, nodejs.org too)"
 }
 
 # Node package folder NAME, exactly as its lock file says.
@@ -144,6 +152,7 @@ LIST
 
 [ "$(uname -sm)" = "Linux x86_64" ] || die "the peers exist for Linux on x86_64 only, this is $(uname -sm)"
 need_programs
+need_node
 install_npm cerbos "answers access requests"
 ln -sfn ../cerbos/node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64 "$dest/bin/cerbos"
 install_npm oidc "signs the person in"

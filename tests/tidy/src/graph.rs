@@ -22,6 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "posture",
             "proxy",
             "tunnel",
+            "tunnel-proto",
         ],
     ),
     ("connector-ui", &["connector-ipc", "connector-platform"]),

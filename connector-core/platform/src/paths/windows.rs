@@ -31,3 +31,12 @@ pub(super) fn user() -> Result<Paths, NoHome> {
 pub(super) fn endpoint_exists(_pipe: &Path) -> bool {
     true
 }
+
+/// Services run without a user's profile.
+pub(super) fn is_system_service() -> bool {
+    std::env::var_os("LOCALAPPDATA").is_none_or(|path| {
+        path.to_string_lossy()
+            .to_ascii_lowercase()
+            .contains(r"\system32\")
+    })
+}

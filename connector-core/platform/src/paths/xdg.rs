@@ -34,3 +34,7 @@ pub(super) fn endpoint_exists(socket: &Path) -> bool {
 fn base(variable: &'static str, below_home: &str) -> Result<PathBuf, NoHome> {
     absolute(variable).or_else(|_| Ok(absolute("HOME")?.join(below_home)))
 }
+
+pub(super) fn is_system_service() -> bool {
+    rustix::process::geteuid().is_root()
+}

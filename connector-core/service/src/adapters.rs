@@ -1,0 +1,42 @@
+//! One adapter for each thing outside: each starts effects and brings back
+//! what came of them as events.
+
+pub(crate) mod authorizer;
+pub(crate) mod control;
+pub(crate) mod decisions;
+pub(crate) mod front_ends;
+pub(crate) mod http;
+pub(crate) mod keys;
+pub(crate) mod measuring;
+pub(crate) mod pdp;
+pub(crate) mod proxying;
+pub(crate) mod sign_in;
+pub(crate) mod tunnelling;
+
+use connector_core::connector::Event;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Brings events to the driver.
+pub(crate) type Events = mpsc::Sender<Event>;
+
+/// A task that ends when its owner lets go of it.
+#[derive(Debug)]
+pub(crate) struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Runs `work` until it is done or the task is dropped.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that starts tasks, so that each has an owner"
+    )]
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,60 @@
+//! Serves `ztna` and other front-ends at the local endpoint.
+
+mod answering;
+mod connection;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_platform::endpoint::Listener;
+use connector_platform::private::PrivateDir;
+use tokio::task::JoinSet;
+
+use self::answering::Answering;
+use self::connection::Connection;
+use super::{Events, Task};
+use crate::view::View;
+
+/// Serves front-ends until dropped.
+pub(crate) fn start(
+    listener: Listener,
+    view: Arc<View>,
+    events: Events,
+    state: PrivateDir,
+) -> Task {
+    Task::spawn(accept(
+        listener,
+        Arc::new(Answering::new(view, events, state)),
+    ))
+}
+
+async fn accept(mut listener: Listener, answering: Arc<Answering>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "A front-end could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MAX_CONNECTIONS {
+            tracing::warn!("Too many front-ends are connected");
+            continue;
+        }
+        let answering = Arc::clone(&answering);
+        connections.spawn(async move {
+            if let Err(error) = Connection::new(stream).serve(peer, &answering).await {
+                tracing::debug!(%error, "A front-end's connection ended");
+            }
+        });
+    }
+}
+
+/// A shell, a tray and a window or two for each of a few users.
+const MAX_CONNECTIONS: usize = 64;
+
+/// After a failure that is likely to come again at once, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

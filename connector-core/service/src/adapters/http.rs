@@ -1,0 +1,91 @@
+//! HTTP towards the control plane, the identity provider and the policy: no
+//! redirects, bounded time, bounded answers.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response};
+
+/// Asks servers.
+#[derive(Debug, Clone)]
+pub(crate) struct Http(Client);
+
+impl Http {
+    /// Prepares to ask servers; trusts the system's certificate authorities.
+    pub(crate) fn new() -> Result<Self, HttpError> {
+        Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_LIMIT)
+            .user_agent(concat!("ztnad/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map(Self)
+            .map_err(HttpError::new)
+    }
+
+    /// Returns the client to build a request with.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: http::StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Sends `request` and reads the answer, whatever its status, if it comes within
+/// `limit` and has at most `max_body` bytes.
+pub(crate) async fn send(
+    request: RequestBuilder,
+    limit: Duration,
+    max_body: usize,
+) -> Result<Answer, HttpError> {
+    let exchange = async {
+        let response = request.send().await.map_err(HttpError::new)?;
+        read(response, max_body).await
+    };
+    tokio::time::timeout(limit, exchange)
+        .await
+        .map_err(|_| HttpError::Late(limit))?
+}
+
+async fn read(mut response: Response, max_body: usize) -> Result<Answer, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(HttpError::new)? {
+        if body.len() + chunk.len() > max_body {
+            return Err(HttpError::TooLong(max_body));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body,
+    })
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("{0}")]
+    Failed(String),
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+impl HttpError {
+    /// Keeps the whole chain of causes: the first alone never tells why.
+    fn new(error: reqwest::Error) -> Self {
+        Self::Failed(format!("{:#}", anyhow::Error::new(error)))
+    }
+}
+
+/// Long enough for a slow network, short enough to try again while somebody waits.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,70 @@
+//! Measures the device on a thread of its own.
+
+use std::sync::mpsc;
+use std::thread;
+
+use connector_core::connector::Event;
+use connector_core::posture::{Check, CheckId, Finding, Measurement, Platform};
+use connector_platform::clock;
+use posture::{Machine, Prober, Tables};
+
+use super::Events;
+
+/// Measures what it is asked to, one batch after the other.
+#[derive(Debug)]
+pub(crate) struct Measuring(mpsc::Sender<Vec<Check>>);
+
+impl Measuring {
+    pub(crate) fn start(events: Events) -> std::io::Result<Self> {
+        let (sender, batches) = mpsc::channel();
+        thread::Builder::new()
+            .name("posture".into())
+            .spawn(move || measure_batches(&batches, &events))?;
+        Ok(Self(sender))
+    }
+
+    /// Measures `checks`; the findings come as an event.
+    pub(crate) fn measure(&self, checks: Vec<Check>) {
+        if self.0.send(checks).is_err() {
+            tracing::error!("The measuring thread has ended; findings will lapse");
+        }
+    }
+}
+
+fn measure_batches(batches: &mpsc::Receiver<Vec<Check>>, events: &Events) {
+    let mut prober = match Tables::open(Machine::local()) {
+        Ok(tables) => Some(Prober::new(tables)),
+        Err(error) => {
+            tracing::error!(%error, "The built-in tables cannot be opened");
+            None
+        }
+    };
+    let platform = Platform::from_os(std::env::consts::OS);
+    while let Ok(checks) = batches.recv() {
+        let measured = checks
+            .into_iter()
+            .map(|check| {
+                let now = clock::moment();
+                let measurement = match (&mut prober, platform) {
+                    (Some(prober), Some(platform)) => prober.measure(&check, platform, now),
+                    (Some(_) | None, Some(_) | None) => unmeasurable(now),
+                };
+                (check.id, measurement)
+            })
+            .collect::<Vec<(CheckId, Measurement)>>();
+        if events
+            .blocking_send(Event::PostureMeasured(measured))
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn unmeasurable(taken_at: connector_core::time::Moment) -> Measurement {
+    Measurement {
+        finding: Finding::Unknown,
+        evidence: "This system cannot be measured.".into(),
+        taken_at,
+    }
+}

@@ -1,0 +1,124 @@
+//! Carries facts in and effects out until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_core::access::AccessMap;
+use connector_core::connector::{Connector, Effect, Event, PdpFailure};
+use connector_platform::clock;
+use tokio::sync::{mpsc, watch};
+use tunnel::userspace::Userspace;
+
+use crate::adapters::decisions::DecisionLog;
+use crate::adapters::keys::KeyRing;
+use crate::adapters::measuring::Measuring;
+use crate::adapters::pdp::Pdp;
+use crate::adapters::sign_in::SignIn;
+use crate::adapters::{Events, tunnelling};
+use crate::view::Snapshot;
+
+/// Everything that effects are carried out with.
+#[derive(Debug)]
+pub(crate) struct Adapters {
+    pub(crate) pdp: Pdp,
+    pub(crate) measuring: Measuring,
+    pub(crate) sign_in: SignIn,
+    pub(crate) decisions: DecisionLog,
+    pub(crate) tunnel: Arc<Userspace>,
+    pub(crate) keys: KeyRing,
+    pub(crate) access: watch::Sender<Arc<AccessMap>>,
+    pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(crate) events: Events,
+}
+
+/// Drives `connector` until it has come to rest after [`Event::Stopping`].
+pub(crate) async fn run(
+    mut connector: Connector,
+    mut events: mpsc::Receiver<Event>,
+    mut adapters: Adapters,
+) {
+    let mut stopping = None;
+    loop {
+        while let Some(effect) = connector.poll_effect() {
+            adapters.start(effect, &connector);
+        }
+        adapters.show(&connector);
+        if stopping.is_some() && adapters.tunnel.live_flows() == 0 && events.is_empty() {
+            break;
+        }
+
+        let now = clock::now();
+        let due = connector.poll_timeout().map(|due| due.since(now.moment));
+        let pause = due.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+        let pause = stopping.map_or(pause, |deadline: tokio::time::Instant| {
+            pause.min(deadline.saturating_duration_since(tokio::time::Instant::now()))
+        });
+        match tokio::time::timeout(pause, events.recv()).await {
+            Ok(Some(event)) => {
+                if matches!(event, Event::Stopping) {
+                    stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
+                }
+                connector.handle_event(event, clock::now());
+            }
+            Ok(None) => break,
+            Err(_) => connector.handle_timeout(clock::now()),
+        }
+        if stopping.is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
+            tracing::warn!("Some connections did not end in time");
+            break;
+        }
+    }
+    adapters.tunnel.configure(None);
+    adapters.decisions.close();
+}
+
+impl Adapters {
+    /// Starts an effect; never waits, since the outcome comes back as an event.
+    fn start(&mut self, effect: Effect, connector: &Connector) {
+        match effect {
+            Effect::ApplyTunnel(plan) => tunnelling::apply(&self.tunnel, &self.keys, plan),
+            Effect::EndSession(session) => self.sign_in.end(&session),
+            Effect::Evaluate { attempt, request } => match connector.configuration() {
+                Some(configuration) => self.pdp.ask(&configuration.pdp, attempt, &request),
+                None => {
+                    // The core's deadline refuses if this cannot be delivered.
+                    let _ = self.events.try_send(Event::Evaluated {
+                        attempt,
+                        outcome: Err(PdpFailure::Unreachable),
+                        latency: Duration::ZERO,
+                    });
+                }
+            },
+            Effect::Measure(checks) => self.measuring.measure(checks),
+            Effect::PublishAccess(access) => {
+                // Live flows first: nobody may see the new map while an old flow still runs.
+                tunnelling::publish(&self.tunnel, &access);
+                self.access.send_replace(access);
+            }
+            Effect::Record { attempt, record } => self.decisions.write(attempt, record),
+            Effect::SignIn {
+                attempt,
+                provider,
+                method,
+            } => self.sign_in.start(attempt, provider, method),
+        }
+    }
+
+    fn show(&self, connector: &Connector) {
+        let snapshot = Snapshot::of(connector);
+        self.snapshot.send_if_modified(|shown| {
+            let changed = **shown != snapshot;
+            if changed {
+                *shown = Arc::new(snapshot);
+            }
+            changed
+        });
+    }
+}
+
+/// The timer's clock may stand still while the machine sleeps; look often
+/// enough that nothing due is missed for long after it wakes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long open connections have to end when the service stops.
+const STOPPING_LIMIT: Duration = Duration::from_millis(1000);

@@ -1,0 +1,79 @@
+//! The command line of `ztnad`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use connector_platform::paths::Paths;
+
+use crate::settings::{Flags, Settings};
+
+/// The ZTNA Connector service: decides about every connection to a protected
+/// application and carries what is permitted through WireGuard.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Settings come, the strongest first, from the managed file, these flags, the environment (ZTNA_…),\n\
+                  the user's file and the administrator's file. `ztna config --show-origin` tells which.\n\n\
+                  Example:\n  ztnad --userspace --config ./ztna.toml"
+)]
+pub(crate) struct Options {
+    /// Run without a network device: applications are reached through the local proxy. Needs no rights
+    #[arg(long)]
+    userspace: bool,
+    /// Read this file instead of the user's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep keys and state here
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+    /// Write the decision log here
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<String>,
+    /// Listen here for `ztna`
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Where the local proxy listens
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    proxy_listen: Option<String>,
+    /// Which log lines to write, as in `info` or `ztnad=debug`
+    #[arg(long, value_name = "FILTER")]
+    log_level: Option<String>,
+    /// How to write log lines: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Options {
+    /// Collects the settings from everywhere.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        anyhow::ensure!(
+            self.userspace,
+            "This version carries traffic through the local proxy only; start it with `ztnad --userspace`"
+        );
+        let paths = if connector_platform::paths::is_system_service() {
+            Paths::system()
+        } else {
+            Paths::user()?
+        };
+        Ok(Settings::collect(
+            &paths,
+            self.config.as_deref(),
+            self.flags(),
+            |variable| std::env::var(variable).ok(),
+        )?)
+    }
+
+    fn flags(&self) -> Flags {
+        [
+            ("service.state_dir", "state-dir", &self.state_dir),
+            ("service.log_dir", "log-dir", &self.log_dir),
+            ("service.socket", "socket", &self.socket),
+            ("proxy.listen", "proxy-listen", &self.proxy_listen),
+            ("log.level", "log-level", &self.log_level),
+            ("log.format", "log-format", &self.log_format),
+        ]
+        .into_iter()
+        .filter_map(|(key, flag, value)| Some((key, (flag, value.clone()?))))
+        .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! Puts the service together, and takes it apart again.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use connector_core::connector::{Connector, Event, SignInMethod};
+use connector_ipc::ProxyReport;
+use connector_platform::endpoint::Listener;
+use connector_platform::instance::Instance;
+use connector_platform::private::PrivateDir;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::adapters::authorizer::Authorizer;
+use crate::adapters::control::{self, Control, ControlPlane};
+use crate::adapters::decisions::DecisionLog;
+use crate::adapters::http::Http;
+use crate::adapters::keys::{self, KeyRing};
+use crate::adapters::measuring::Measuring;
+use crate::adapters::pdp::Pdp;
+use crate::adapters::proxying::Gate;
+use crate::adapters::sign_in::{self, SignIn};
+use crate::adapters::{Events, Task, front_ends, tunnelling};
+use crate::driver::{self, Adapters};
+use crate::settings::Settings;
+use crate::view::{Snapshot, View};
+
+/// Runs the service until it is told to stop.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let state = PrivateDir::open(&settings.state_dir)?;
+    let _instance = Instance::claim(&state)?;
+    let listener = Listener::bind(&settings.socket)?;
+    let (events, queue) = mpsc::channel(EVENT_QUEUE);
+
+    let http = Http::new()?;
+    let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
+    let control = start_control(&settings, &state, &api, &events)?;
+    let keys = KeyRing::default();
+    let sign_in = SignIn::new(
+        sign_in::Config {
+            http: http.clone(),
+            api,
+            control: control.state(),
+            state: state.clone(),
+            keys: keys.clone(),
+        },
+        events.clone(),
+    );
+    if sign_in.has_stored() {
+        events
+            .send(Event::SignInRequested(SignInMethod::Stored))
+            .await?;
+    }
+
+    let connector = Connector::new(posture::builtin_checks());
+    let (access_sender, access) = watch::channel(Arc::default());
+    let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::of(&connector)));
+    let tunnel = tunnelling::start(events.clone());
+    let authorizer = Authorizer::new(access, events.clone());
+    let decisions = DecisionLog::open(PrivateDir::open(&settings.log_dir)?, events.clone())?;
+
+    let (proxy, proxy_report) = start_proxy(
+        &settings,
+        Gate::new(authorizer.clone(), Arc::clone(&tunnel)),
+    )
+    .await?;
+    let view = View {
+        snapshot,
+        control: control.state(),
+        progress: sign_in.progress(),
+        authorizer,
+        tunnel: Arc::clone(&tunnel),
+        decisions: decisions.recent(),
+        settings: settings.report,
+        control_plane: settings.control_plane,
+        proxy: proxy_report,
+    };
+    let front_ends = front_ends::start(listener, Arc::new(view), events.clone(), state);
+    let stop = stop_on_signal(events.clone())?;
+    tracing::info!("The service is ready");
+
+    let adapters = Adapters {
+        pdp: Pdp::new(http, events.clone()),
+        measuring: Measuring::start(events.clone())?,
+        sign_in,
+        decisions,
+        tunnel,
+        keys,
+        access: access_sender,
+        snapshot: snapshot_sender,
+        events,
+    };
+    driver::run(connector, queue, adapters).await;
+
+    drop((stop, front_ends, control));
+    proxy.stop().await;
+    tracing::info!("The service has stopped");
+    Ok(())
+}
+
+fn start_control(
+    settings: &Settings,
+    state: &PrivateDir,
+    api: &ControlPlane,
+    events: &Events,
+) -> anyhow::Result<Control> {
+    let config = control::Config {
+        api: api.clone(),
+        trust: settings.trust.clone(),
+        state: state.clone(),
+        host_key: keys::host_key(state)?,
+        device_name: settings.device_name.clone(),
+        enrolment_token_file: settings.enrolment_token_file.clone(),
+    };
+    Ok(Control::start(config, events.clone()))
+}
+
+/// The proxy, if it is switched on.
+struct RunningProxy(Option<(oneshot::Sender<()>, Task, oneshot::Receiver<()>)>);
+
+impl RunningProxy {
+    /// Closes every connection.
+    async fn stop(self) {
+        if let Some((stop, _task, stopped)) = self.0 {
+            drop(stop);
+            let _ = stopped.await;
+        }
+    }
+}
+
+async fn start_proxy(
+    settings: &Settings,
+    gate: Gate,
+) -> anyhow::Result<(RunningProxy, ProxyReport)> {
+    let Some(address) = settings.proxy_listen else {
+        return Ok((RunningProxy(None), ProxyReport::default()));
+    };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("Failed to listen at {address} for the proxy; set proxy.listen to a free port")
+    })?;
+    let listen = listener.local_addr()?;
+    let (stop, stopping) = oneshot::channel::<()>();
+    let (done, stopped) = oneshot::channel();
+    let task = Task::spawn(async move {
+        let stopping = async {
+            let _ = stopping.await;
+        };
+        if let Err(error) = proxy::serve(listener, gate, proxy::Limits::default(), stopping).await {
+            tracing::error!(%error, "The proxy has stopped");
+        }
+        let _ = done.send(());
+    });
+    tracing::info!(%listen, "The proxy is ready for HTTP and SOCKS5");
+    let report = ProxyReport {
+        listen: Some(listen),
+        pac_url: Some(format!("http://{listen}/proxy.pac")),
+    };
+    Ok((RunningProxy(Some((stop, task, stopped))), report))
+}
+
+/// Feeds [`Event::Stopping`] as soon as the system asks the service to end.
+fn stop_on_signal(events: Events) -> anyhow::Result<Task> {
+    let mut signals = connector_platform::signals::Stop::listen()?;
+    Ok(Task::spawn(async move {
+        signals.wait().await;
+        tracing::info!("The service is stopping");
+        let _ = events.send(Event::Stopping).await;
+    }))
+}
+
+/// Facts that wait for the driver; it handles each within microseconds.
+const EVENT_QUEUE: usize = 16 * 1024;

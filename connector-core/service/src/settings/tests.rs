@@ -1,0 +1,129 @@
+use std::path::Path;
+
+use super::*;
+
+const FILE: &str = r#"
+[control_plane]
+url = "https://cp.corp.test"
+policy_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+dns_suffixes = ["corp.test"]
+"#;
+
+#[test]
+fn a_file_with_what_is_needed_is_enough() {
+    let settings = collect(FILE, &[], &[]).unwrap();
+
+    assert_eq!(settings.control_plane.as_str(), "https://cp.corp.test/");
+    assert_eq!(settings.proxy_listen, Some(([127, 0, 0, 1], 7080).into()));
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+    let file = format!("{FILE}[proxy]\nlisten = \"127.0.0.1:1\"\n");
+    let environment = [("ZTNA_PROXY_LISTEN", "127.0.0.1:2")];
+    let flags = [("proxy.listen", ("proxy-listen", "127.0.0.1:3"))];
+    let port = |settings: Settings| settings.proxy_listen.unwrap().port();
+
+    assert_eq!(port(collect(&file, &[], &[]).unwrap()), 1);
+    assert_eq!(port(collect(&file, &environment, &[]).unwrap()), 2);
+    let settings = collect(&file, &environment, &flags).unwrap();
+    let origin = |key: &str| {
+        let report = settings.report.iter().find(|report| report.key == key);
+        report.unwrap().origin.clone()
+    };
+    assert_eq!(origin("proxy.listen"), "flag --proxy-listen");
+    assert_eq!(origin("control_plane.url"), "test.toml, line 3");
+    assert_eq!(origin("log.level"), "default");
+    assert_eq!(port(settings), 3);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_the_nearest_right_key() {
+    for (extra, message) in [
+        (
+            "[proxy]\nlisen = \"x\"",
+            r#"test.toml, line 7: there is no setting "proxy.lisen"; did you mean "proxy.listen"?"#,
+        ),
+        (
+            "[prox]\nlisten = \"x\"",
+            r#"test.toml, line 6: there is no setting "prox""#,
+        ),
+        (
+            "[service]\nlisten = \"x\"",
+            r#"test.toml, line 7: there is no setting "service.listen"; did you mean "proxy.listen"?"#,
+        ),
+        (
+            "qqqqqqqq = 1",
+            r#"test.toml, line 6: there is no setting "control_plane.qqqqqqqq""#,
+        ),
+    ] {
+        let error = collect(&format!("{FILE}{extra}\n"), &[], &[]).unwrap_err();
+
+        assert!(
+            error.to_string().starts_with(message),
+            "{error}\nexpected: {message}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_named_with_its_origin() {
+    for (extra, part) in [
+        (
+            "[proxy]\nlisten = \"0.0.0.0:80\"",
+            "loopback addresses only",
+        ),
+        ("[proxy]\nlisten = 80", "a text in quotes"),
+        ("[proxy]\nenabled = \"yes\"", "true or false"),
+        ("[log]\nformat = \"xml\"", "text or json"),
+        ("[service]\nstate_dir = \"here\"", "an absolute path"),
+        ("[log\n", "test.toml, line 6:"),
+    ] {
+        let error = collect(&format!("{FILE}{extra}\n"), &[], &[]).unwrap_err();
+
+        assert!(
+            error.to_string().contains(part),
+            "{error}\nexpected: {part}"
+        );
+    }
+    let error = collect("", &[], &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("ZTNA_CONTROL_PLANE_URL"),
+        "{error}"
+    );
+    let insecure = FILE.replace("https", "http");
+    assert!(collect(&insecure, &[], &[]).is_err());
+}
+
+#[test]
+fn every_key_has_a_section_and_a_variable_of_its_own() {
+    for (index, key) in KEYS.iter().enumerate() {
+        assert!(key.name.contains('.'), "{}", key.name);
+        let twin = KEYS[index + 1..]
+            .iter()
+            .find(|other| other.variable == key.variable || other.name == key.name);
+        assert!(twin.is_none(), "{}", key.name);
+    }
+}
+
+fn collect(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, (&'static str, &str))],
+) -> Result<Settings, SettingsError> {
+    let layers = vec![
+        Layer::from_flags(
+            flags
+                .iter()
+                .map(|(key, (flag, value))| (*key, (*flag, (*value).to_owned())))
+                .collect(),
+        ),
+        Layer::from_environment(|variable| {
+            let found = environment.iter().find(|(name, _)| *name == variable);
+            found.map(|(_, value)| (*value).to_owned())
+        })?,
+        Layer::parse(Path::new("test.toml"), file)?,
+        defaults(&Paths::system()),
+    ];
+    Effective { layers }.parse()
+}

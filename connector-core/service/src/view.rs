@@ -1,0 +1,225 @@
+//! What people are shown: the core's types in the front-ends' words.
+
+mod convert;
+
+use std::sync::Arc;
+
+use connector_core::catalogue::Resource;
+use connector_core::configuration::{Organisation, Version};
+use connector_core::connector::{Connector, Standing as CoreStanding};
+use connector_core::identity::Session;
+use connector_core::posture::{Check, Facts, Verdict};
+use connector_ipc::{
+    CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
+    ResourceState, SettingReport, SiteReport, Standing, Status, TunnelReport,
+};
+use connector_platform::clock;
+use tokio::sync::watch;
+use tunnel::userspace::Userspace;
+use url::Url;
+
+use crate::adapters::authorizer::Authorizer;
+use crate::adapters::control::ControlState;
+use crate::adapters::decisions::Recent;
+use crate::adapters::sign_in::Progress;
+
+/// What the core says at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) standing: CoreStanding,
+    pub(crate) session: Option<Session>,
+    pub(crate) organisation: Option<Organisation>,
+    pub(crate) version: Option<Version>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) facts: Facts,
+    pub(crate) verdict: Verdict,
+}
+
+impl Snapshot {
+    pub(crate) fn of(connector: &Connector) -> Self {
+        let configuration = connector.configuration();
+        Self {
+            standing: connector.standing(),
+            session: connector.session().cloned(),
+            organisation: configuration.map(|known| known.organisation.clone()),
+            version: configuration.map(|known| known.version),
+            checks: connector.checks().to_vec(),
+            facts: connector.facts().clone(),
+            verdict: connector.verdict().clone(),
+        }
+    }
+}
+
+/// Everything that front-ends can be shown.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) control: watch::Receiver<ControlState>,
+    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) tunnel: Arc<Userspace>,
+    pub(crate) decisions: Recent,
+    pub(crate) settings: Vec<SettingReport>,
+    pub(crate) control_plane: Url,
+    pub(crate) proxy: ProxyReport,
+}
+
+impl View {
+    /// Returns the one screen.
+    pub(crate) fn status(&self) -> Status {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let control = self.control.borrow().clone();
+        let tunnel = self.tunnel();
+        let standing = standing(&snapshot, &tunnel);
+        Status {
+            standing,
+            summary: summary(standing, &snapshot, &control),
+            organisation: snapshot
+                .organisation
+                .as_ref()
+                .map(|known| known.name.to_string()),
+            support: snapshot
+                .organisation
+                .as_ref()
+                .and_then(|known| Some(known.support.as_ref()?.to_string())),
+            identity: self.identity(),
+            trust_level: convert::trust_level(snapshot.verdict.trust_level()),
+            checks_unmet: snapshot.verdict.unmet().len(),
+            tunnel,
+            proxy: self.proxy.clone(),
+            control_plane: self.control_plane.to_string(),
+            control_plane_reachable: control.reachable,
+            configuration_version: snapshot.version.map(|Version(version)| version),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Returns who is signed in.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.snapshot
+            .borrow()
+            .session
+            .as_ref()
+            .map(convert::identity)
+    }
+
+    /// Returns every check with its finding.
+    pub(crate) fn posture(&self) -> PostureReport {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        PostureReport {
+            trust_level: convert::trust_level(snapshot.verdict.trust_level()),
+            checks: snapshot
+                .checks
+                .iter()
+                .map(|check| convert::check(check, &snapshot.facts, clock::now()))
+                .collect(),
+        }
+    }
+
+    /// Returns the checks that do not pass.
+    pub(crate) fn checks_unmet(&self) -> Vec<CheckReport> {
+        let mut checks = self.posture().checks;
+        checks.retain(|check| check.finding != connector_ipc::Finding::Pass);
+        checks
+    }
+
+    /// Returns the protected applications and what is known about access to them.
+    pub(crate) fn resources(&self) -> Vec<ResourceReport> {
+        let access = self.authorizer.access();
+        let state = |resource: &Resource| match access.last_answer(&resource.id, clock::moment()) {
+            Some(Ok(())) => ResourceState::Permitted,
+            Some(Err(_)) => ResourceState::Denied,
+            None => ResourceState::Undecided,
+        };
+        access
+            .catalogue()
+            .resources()
+            .map(|resource| convert::resource(resource, state(resource)))
+            .collect()
+    }
+
+    fn tunnel(&self) -> TunnelReport {
+        let now = clock::now();
+        let sites = self.tunnel.status();
+        let session = self.snapshot.borrow().session.clone();
+        TunnelReport {
+            addresses: session.map(|session| session.addresses).unwrap_or_default(),
+            sites: sites
+                .iter()
+                .map(|site| SiteReport {
+                    id: site.id.to_string(),
+                    gateways: site
+                        .gateways
+                        .iter()
+                        .map(|gateway| convert::gateway(gateway, now))
+                        .collect(),
+                })
+                .collect(),
+            open_flows: self.tunnel.live_flows(),
+        }
+    }
+}
+
+fn standing(snapshot: &Snapshot, tunnel: &TunnelReport) -> Standing {
+    let any = |state: GatewayState| {
+        let mut gateways = tunnel.sites.iter().flat_map(|site| &site.gateways);
+        gateways.any(|gateway| gateway.state == state)
+    };
+    match snapshot.standing {
+        CoreStanding::NotConfigured => Standing::Starting,
+        CoreStanding::Paused => Standing::Paused,
+        CoreStanding::SignedOut => Standing::SignedOut,
+        CoreStanding::SigningIn => Standing::SigningIn,
+        CoreStanding::Ready if any(GatewayState::Active) => {
+            if snapshot.verdict.unmet().is_empty() {
+                Standing::Connected
+            } else {
+                Standing::Restricted
+            }
+        }
+        CoreStanding::Ready if any(GatewayState::Down) => Standing::Degraded,
+        CoreStanding::Ready => Standing::Connecting,
+    }
+}
+
+fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> Remedy {
+    let (message, action) = match standing {
+        Standing::Connected => ("Connected.".to_owned(), None),
+        Standing::Connecting => ("The tunnel is coming up.".to_owned(), None),
+        Standing::Degraded => (
+            "No gateway answers.".to_owned(),
+            Some("Check the network; the connector keeps trying."),
+        ),
+        Standing::Paused => ("Switched off.".to_owned(), Some("Run `ztna up`.")),
+        Standing::Restricted => {
+            let unmet = snapshot.verdict.unmet().len();
+            let checks = if unmet == 1 {
+                "check does"
+            } else {
+                "checks do"
+            };
+            (
+                format!(
+                    "Connected; {unmet} {checks} not pass, so some applications may be refused."
+                ),
+                Some("Run `ztna posture` to see which, and how to mend it."),
+            )
+        }
+        Standing::SignedOut => ("Nobody is signed in.".to_owned(), Some("Run `ztna login`.")),
+        Standing::SigningIn => (
+            "Waiting for the sign-in in the browser.".to_owned(),
+            Some("Finish it there, or run `ztna login` to start again."),
+        ),
+        Standing::Starting => match &control.problem {
+            Some(problem) => (
+                format!("No configuration yet: {problem}."),
+                Some("Check the network and control_plane.url; the connector keeps trying."),
+            ),
+            None => ("Waiting for the configuration.".to_owned(), None),
+        },
+    };
+    Remedy {
+        message,
+        action: action.map(str::to_owned),
+    }
+}

@@ -1,0 +1,108 @@
+//! One type of the core into one of the front-ends'.
+
+use std::ops::RangeInclusive;
+
+use connector_core::catalogue::Resource;
+use connector_core::identity::Session;
+use connector_core::posture::{Check, Facts, Finding, TrustLevel};
+use connector_core::time::{Moment, Now, WallTime};
+use connector_ipc as ipc;
+use tunnel_proto::gateways::{GatewayState, GatewayStatus};
+
+pub(super) fn identity(session: &Session) -> ipc::Identity {
+    let person = &session.person;
+    ipc::Identity {
+        subject: person.subject.to_string(),
+        name: person.name.as_ref().map(ToString::to_string),
+        email: person.email.as_ref().map(ToString::to_string),
+        groups: person.groups.iter().map(ToString::to_string).collect(),
+        issuer: person.issuer.to_string(),
+        session_id: session.id.to_string(),
+        expires_at: session.expires_wall.to_string(),
+    }
+}
+
+pub(super) fn check(check: &Check, facts: &Facts, now: Now) -> ipc::CheckReport {
+    let measurement = facts.measurement(&check.id);
+    let finding = facts.finding(check, now.moment);
+    let evidence = match measurement {
+        Some(measurement) if finding == measurement.finding => measurement.evidence.to_string(),
+        Some(measurement) => format!(
+            "too long ago to be relied on; then: {}",
+            measurement.evidence
+        ),
+        None => "not measured yet".to_owned(),
+    };
+    ipc::CheckReport {
+        id: check.id.to_string(),
+        title: check.title.to_string(),
+        finding: match finding {
+            Finding::Fail => ipc::Finding::Fail,
+            Finding::Pass => ipc::Finding::Pass,
+            Finding::Unknown => ipc::Finding::Unknown,
+        },
+        evidence,
+        remedy: check.remedy.to_string(),
+        measured_at: measurement.map(|known| wall(known.taken_at, now).to_string()),
+    }
+}
+
+pub(super) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
+    match level {
+        TrustLevel::High => ipc::TrustLevel::High,
+        TrustLevel::Low => ipc::TrustLevel::Low,
+        TrustLevel::Medium => ipc::TrustLevel::Medium,
+    }
+}
+
+pub(super) fn gateway(status: &GatewayStatus, now: Now) -> ipc::GatewayReport {
+    ipc::GatewayReport {
+        id: status.id.to_string(),
+        endpoint: status.endpoint,
+        state: match status.state {
+            GatewayState::Calling => ipc::GatewayState::Connecting,
+            GatewayState::Idle => ipc::GatewayState::Standby,
+            GatewayState::InUse => ipc::GatewayState::Active,
+            GatewayState::Silent => ipc::GatewayState::Down,
+        },
+        last_handshake: status.last_handshake.map(|at| wall(at, now).to_string()),
+        handshake_micros: status
+            .handshake_took
+            .map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        rx_bytes: status.received_bytes,
+        tx_bytes: status.sent_bytes,
+    }
+}
+
+pub(super) fn resource(resource: &Resource, state: ipc::ResourceState) -> ipc::ResourceReport {
+    let ports = |transport: &str, ranges: &[RangeInclusive<u16>]| -> Vec<String> {
+        ranges
+            .iter()
+            .map(|range| {
+                if range.start() == range.end() {
+                    format!("{transport}/{}", range.start())
+                } else {
+                    format!("{transport}/{}-{}", range.start(), range.end())
+                }
+            })
+            .collect()
+    };
+    let mut offered = ports("tcp", &resource.ports.tcp);
+    offered.extend(ports("udp", &resource.ports.udp));
+    let names = resource.names.iter().map(ToString::to_string);
+    let prefixes = resource.prefixes.iter().map(ToString::to_string);
+    ipc::ResourceReport {
+        id: resource.id.to_string(),
+        title: resource.title.to_string(),
+        names: names.chain(prefixes).collect(),
+        ports: offered,
+        site: resource.site.to_string(),
+        state,
+    }
+}
+
+/// Returns the wall clock's time at `moment`.
+fn wall(moment: Moment, now: Now) -> WallTime {
+    let ago = u64::try_from(now.moment.since(moment).as_millis()).unwrap_or(u64::MAX);
+    WallTime::from_unix_millis(now.wall.unix_millis().saturating_sub(ago))
+}

@@ -1,0 +1,315 @@
+//! The lab's own levers, for demonstrations and tests; no part of any product's API.
+//!
+//! Served on a loopback address of its own. Requests that a web page caused
+//! (they carry `Origin`) or that use another host name are refused.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use connector_core::configuration::{RawPosture, RawResource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::company::{self, Rule};
+use crate::control_plane::{ControlPlane, Feed, Sessions, is_json};
+use crate::http_server::{self, Task};
+use crate::pdp::{Interference, Pdp};
+use crate::peers::PeerTables;
+use crate::problem::Refusal;
+
+/// What the levers move.
+#[derive(Debug)]
+pub struct AdminConfig {
+    /// The control plane.
+    pub control_plane: Arc<ControlPlane>,
+    /// The signed configuration.
+    pub feed: Arc<Feed>,
+    /// The open sessions.
+    pub sessions: Arc<Sessions>,
+    /// The gateways' peers.
+    pub peers: Arc<PeerTables>,
+    /// The decision point, unless somebody else's is used.
+    pub pdp: Option<Arc<Pdp>>,
+    /// The gateways that can be stopped.
+    pub gateways: Arc<dyn GatewaySwitch>,
+    /// The protected applications.
+    pub resources: Vec<RawResource>,
+    /// What is measured at first.
+    pub posture: RawPosture,
+}
+
+/// Gateways that can be stopped and started.
+pub trait GatewaySwitch: std::fmt::Debug + Send + Sync {
+    /// Stops or starts the gateway `id`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such gateway, or its port was taken meanwhile.
+    fn set_running(&self, id: &str, running: bool) -> anyhow::Result<()>;
+
+    /// Returns every gateway.
+    fn list(&self) -> Vec<GatewayView>;
+}
+
+/// A gateway, for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GatewayView {
+    /// Names the gateway.
+    pub id: String,
+    /// Where it listens.
+    pub endpoint: SocketAddr,
+    /// Whether it listens.
+    pub running: bool,
+}
+
+/// The running levers; they stop when dropped.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    _server: Task,
+}
+
+impl Admin {
+    /// Starts to serve on `listener`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the listener has no address.
+    pub fn start(listener: TcpListener, config: AdminConfig) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let levers = Arc::new(Levers {
+            host: address.to_string(),
+            posture: Mutex::new(config.posture.clone()),
+            config,
+        });
+        Ok(Self {
+            address,
+            _server: http_server::serve(listener, router(levers)),
+        })
+    }
+
+    /// Returns the base URL.
+    #[must_use]
+    pub fn base(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+}
+
+#[derive(Debug)]
+struct Levers {
+    host: String,
+    config: AdminConfig,
+    posture: Mutex<RawPosture>,
+}
+
+fn router(levers: Arc<Levers>) -> Router {
+    Router::new()
+        .route("/lab/state", get(state))
+        .route("/lab/decisions", get(decisions))
+        .route("/lab/peers", get(peers))
+        .route("/lab/sessions", get(sessions))
+        .route("/lab/sessions/{id}/revoke", post(revoke_session))
+        .route("/lab/gateways/{id}/{verb}", post(switch_gateway))
+        .route("/lab/configuration", post(publish))
+        .route("/lab/enrolment-tokens", post(make_token))
+        .route("/lab/pdp", post(interfere))
+        .route("/lab/posture", post(change_posture))
+        .route("/lab/rules", post(change_rules))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&levers),
+            refuse_browsers,
+        ))
+        .with_state(levers)
+}
+
+async fn refuse_browsers(
+    State(levers): State<Arc<Levers>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    if headers.contains_key(header::ORIGIN) || host != Some(&levers.host) {
+        return Refusal::new(
+            StatusCode::FORBIDDEN,
+            "The lab takes no orders from web pages",
+            format!(
+                "Use a program such as curl, and the address {}.",
+                levers.host
+            ),
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+async fn state(State(levers): State<Arc<Levers>>) -> Json<Value> {
+    let config = &levers.config;
+    Json(json!({
+        "version": config.feed.version(),
+        "gateways": config.gateways.list(),
+        "sessions": config.sessions.list().await,
+        "peers": config.peers.list(),
+        "decisions": config.pdp.as_ref().map(|pdp| pdp.counts()),
+        "rules": config.pdp.as_ref().map(|pdp| pdp.rules().rules().to_vec()),
+        "posture": *levers.posture(),
+    }))
+}
+
+async fn decisions(State(levers): State<Arc<Levers>>) -> Result<Response, Refusal> {
+    Ok(Json(levers.pdp()?.counts()).into_response())
+}
+
+async fn peers(State(levers): State<Arc<Levers>>) -> Response {
+    Json(levers.config.peers.list()).into_response()
+}
+
+async fn sessions(State(levers): State<Arc<Levers>>) -> Response {
+    Json(levers.config.sessions.list().await).into_response()
+}
+
+async fn revoke_session(
+    State(levers): State<Arc<Levers>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    levers
+        .config
+        .sessions
+        .end(&id)
+        .await
+        .map_err(|error| not_found(error.to_string()))?;
+    if let Some(pdp) = &levers.config.pdp {
+        pdp.change_rules(|rules| rules.end_session(id));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn switch_gateway(
+    State(levers): State<Arc<Levers>>,
+    Path((id, verb)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    let running = match verb.as_str() {
+        "start" => true,
+        "stop" => false,
+        _ => return Err(not_found(format!("{verb:?} is neither start nor stop"))),
+    };
+    levers
+        .config
+        .gateways
+        .set_running(&id, running)
+        .map_err(|error| not_found(format!("{error:#}")))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn publish(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refusal> {
+    levers.publish(|_| {})
+}
+
+async fn make_token(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refusal> {
+    let token = levers.config.control_plane.make_enrolment_token()?;
+    Ok(Json(json!({"token": token})))
+}
+
+async fn interfere(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let interference: Interference = read(&headers, body).await?;
+    if interference
+        .answer
+        .as_ref()
+        .is_some_and(|answer| !answer.is_sendable())
+    {
+        return Err(Refusal::malformed(
+            "answer: status must be 200 to 599, content_type a media type",
+        ));
+    }
+    levers.pdp()?.interfere(interference);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change_posture(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let posture: RawPosture = read(&headers, body).await?;
+    let mut current = levers.posture();
+    if let Some(pdp) = &levers.config.pdp {
+        levers.check(pdp.rules().rules(), &posture)?;
+    }
+    let answer = levers.publish(|document| document.posture = posture.clone())?;
+    if let Some(pdp) = &levers.config.pdp {
+        pdp.change_rules(|rules| rules.set_posture(&posture));
+    }
+    *current = posture;
+    Ok(answer)
+}
+
+async fn change_rules(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let rules: Vec<Rule> = read(&headers, body).await?;
+    let posture = levers.posture();
+    levers.check(&rules, &posture)?;
+    levers.pdp()?.change_rules(|book| book.set_rules(rules));
+    levers.publish(|_| {})
+}
+
+impl Levers {
+    fn pdp(&self) -> Result<&Pdp, Refusal> {
+        self.config
+            .pdp
+            .as_deref()
+            .ok_or_else(|| not_found("decisions are somebody else's here (--pdp)"))
+    }
+
+    fn posture(&self) -> MutexGuard<'_, RawPosture> {
+        self.posture
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn check(&self, rules: &[Rule], posture: &RawPosture) -> Result<(), Refusal> {
+        company::check_rules(rules, &self.config.resources, posture)
+            .map_err(|error| Refusal::malformed(error.to_string()))
+    }
+
+    fn publish(
+        &self,
+        change: impl FnOnce(&mut connector_core::configuration::Document),
+    ) -> Result<Json<Value>, Refusal> {
+        let version = self
+            .config
+            .feed
+            .change(change)
+            .map_err(|error| Refusal::malformed(error.to_string()))?;
+        Ok(Json(json!({"version": version})))
+    }
+}
+
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
+    if !is_json(headers) {
+        return Err(Refusal::malformed("send application/json"));
+    }
+    let body = http_server::read_body(body).await?;
+    serde_json::from_slice(&body).map_err(|error| Refusal::malformed(error.to_string()))
+}
+
+fn not_found(detail: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "There is no such thing", detail)
+}

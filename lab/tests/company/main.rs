@@ -1,0 +1,14 @@
+//! The company's servers, each talked to over its own protocol on loopback sockets.
+
+#[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod control_plane;
+#[cfg(test)]
+mod idp;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod pdp;
+#[cfg(test)]
+mod support;
