@@ -21,6 +21,9 @@ struct Arguments {
 enum Command {
     /// Shows the whole product on this machine, without root
     Demo(demo::DemoArgs),
+    /// Does nothing until its input ends; the demo runs it under a forbidden name
+    #[command(hide = true)]
+    Idle,
     /// Installs what the checks need and runs them all
     Test(test::TestArgs),
 }
@@ -28,6 +31,11 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Idle => {
+            // A failing read ends it as well as an end of input.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Test(args) => test::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connector_core::access::{Destination, Flow, Protocol, Workload};
+use connector_core::access::{Destination, Flow, Protocol, Reason, Workload};
 use connector_core::catalogue::{Lookup, Resource};
 use connector_core::time::WallTime;
 use connector_ipc::{AccessReport, DecisionReport, Outcome};
@@ -59,9 +59,9 @@ pub(super) async fn ask(
         title: resource.as_ref().map(|resource| resource.title.to_string()),
         site: resource.map(|resource| resource.site.to_string()),
         lease_seconds,
-        checks_unmet: match outcome {
-            Outcome::Permitted => vec![],
-            Outcome::Denied | Outcome::Revoked => view.checks_unmet(),
+        checks_unmet: match answer {
+            Err(denial) if denial.reason == Reason::PostureUnmet => view.checks_unmet(),
+            Ok(()) | Err(_) => vec![],
         },
         decision,
     })
