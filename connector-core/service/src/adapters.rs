@@ -26,10 +26,6 @@ pub(crate) struct Task(JoinHandle<()>);
 
 impl Task {
     /// Runs `work` until it is done or the task is dropped.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that starts tasks, so that each has an owner"
-    )]
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }

@@ -141,7 +141,7 @@ pub(super) fn start_service(
     let token = place.path("enrolment-token");
     fs::write(&token, text(ready, "/enrolment_token")?)?;
     let config = place.path("ztna.toml");
-    fs::write(&config, configuration(place, ready, &token)?)?;
+    fs::write(&config, configuration(place, ready, &token))?;
 
     let child = Command::new(binaries.path("ztnad"))
         .arg("--userspace")
@@ -158,10 +158,10 @@ pub(super) fn start_service(
     })
 }
 
-fn configuration(place: &Place, ready: &Value, token: &Path) -> anyhow::Result<String> {
+fn configuration(place: &Place, ready: &Value, token: &Path) -> String {
     // JSON's texts and lists are TOML's as well.
     let path = |path: &Path| Value::from(path.display().to_string());
-    Ok(format!(
+    format!(
         "[control_plane]\nurl = {}\npolicy_key = {}\ndns_suffixes = {}\nenrolment_token_file = {}\n\n\
          [service]\nstate_dir = {}\nlog_dir = {}\nsocket = {}\n\n[proxy]\nlisten = \"127.0.0.1:0\"\n",
         ready["control_plane"],
@@ -171,7 +171,7 @@ fn configuration(place: &Place, ready: &Value, token: &Path) -> anyhow::Result<S
         path(&place.path("state")),
         path(&place.path("log")),
         path(&place.socket()),
-    ))
+    )
 }
 
 /// Runs `ztna` as a person would.

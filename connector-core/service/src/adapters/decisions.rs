@@ -40,8 +40,8 @@ pub(crate) struct Recent {
 impl DecisionLog {
     /// Opens the log and goes on with the numbering where it ended.
     pub(crate) fn open(dir: PrivateDir, events: Events) -> Result<Self, LogError> {
-        let mut recent = Recent::new();
-        let file = LogFile::open(dir, &mut recent)?;
+        let recent = Recent::new();
+        let file = LogFile::open(dir, &recent)?;
         let (entries, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             file,
@@ -162,7 +162,7 @@ struct LogFile {
 }
 
 impl LogFile {
-    fn open(dir: PrivateDir, recent: &mut Recent) -> Result<Self, LogError> {
+    fn open(dir: PrivateDir, recent: &Recent) -> Result<Self, LogError> {
         let wrap = |problem| LogError::Read {
             path: dir.path(LOG).display().to_string(),
             problem,

@@ -161,8 +161,8 @@ impl ControlPlane {
     fn check(&self, found: Discovery) -> Result<Discovery, ApiError> {
         if found.control_plane != self.base {
             return Err(ApiError::WrongControlPlane {
-                found: found.control_plane,
-                expected: self.base.clone(),
+                found: Box::new(found.control_plane),
+                expected: Box::new(self.base.clone()),
             });
         }
         for endpoint in [
@@ -238,7 +238,7 @@ pub(crate) enum ApiError {
     #[error("a request cannot be written: {0}")]
     Unwritable(#[from] serde_json::Error),
     #[error("the discovery document is for {found}, not for {expected}")]
-    WrongControlPlane { found: Url, expected: Url },
+    WrongControlPlane { found: Box<Url>, expected: Box<Url> },
 }
 
 impl ApiError {

@@ -28,12 +28,12 @@ fn decisions_are_numbered_on_across_restarts_and_a_torn_line() {
 fn a_full_log_is_set_aside_and_the_numbering_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let dir = PrivateDir::open(&root.path().join("log")).unwrap();
-    let mut file = LogFile::open(dir.clone(), &mut Recent::new()).unwrap();
+    let mut file = LogFile::open(dir.clone(), &Recent::new()).unwrap();
     file.append(&record()).unwrap();
     file.rotate().unwrap();
     drop(file);
 
-    let reopened = LogFile::open(dir.clone(), &mut Recent::new()).unwrap();
+    let reopened = LogFile::open(dir.clone(), &Recent::new()).unwrap();
 
     assert_eq!(reopened.next, 2);
     assert!(dir.path("decisions.jsonl.1").exists());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::connector::{Event, SignInMethod, Standing};
-use connector_ipc::{Failure, FailureKind, Outcome, Reply, Request};
+use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
 use connector_platform::private::PrivateDir;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::Events;
@@ -189,20 +190,30 @@ impl Answering {
         for report in past.into_iter().skip(skipped) {
             to.send(&Reply::Decision(report)).await?;
         }
-        while follow {
-            let next = tokio::select! {
-                next = feed.recv() => next,
-                () = to.gone() => return Ok(()),
-            };
-            match next {
-                Ok(report) if !denied || report.outcome != Outcome::Permitted => {
-                    to.send(&Reply::Decision(report)).await?;
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(()),
-            }
+        if follow {
+            return follow_decisions(&mut feed, denied, to).await;
         }
         to.send(&Reply::Done).await
+    }
+}
+
+async fn follow_decisions(
+    feed: &mut Receiver<DecisionReport>,
+    denied: bool,
+    to: &mut Connection,
+) -> io::Result<()> {
+    loop {
+        let next = tokio::select! {
+            next = feed.recv() => next,
+            () = to.gone() => return Ok(()),
+        };
+        match next {
+            Ok(report) if !denied || report.outcome != Outcome::Permitted => {
+                to.send(&Reply::Decision(report)).await?;
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Ok(()),
+        }
     }
 }
 
