@@ -129,7 +129,7 @@ pub enum Event {
 pub enum Effect {
     /// Carry traffic by this plan, or none at all.
     ApplyTunnel(Option<TunnelPlan>),
-    /// Tell the control plane that the session is over, and forget its secrets.
+    /// Tell the control plane that the session is over, and drop its keys.
     EndSession(SessionId),
     /// Ask the policy and report [`Event::Evaluated`].
     Evaluate {
@@ -138,6 +138,8 @@ pub enum Effect {
         /// The question.
         request: Box<AccessRequest>,
     },
+    /// Forget what an earlier sign-in left for the next start.
+    ForgetSignIn,
     /// Measure these checks and report [`Event::PostureMeasured`].
     Measure(Vec<Check>),
     /// Hand a new access map to the tunnel and the proxy.

@@ -2,8 +2,9 @@
 //!
 //! [`userspace`] is the whole client without a network device: TCP streams that
 //! are dialled with a permit and end with it. [`netstack`] and [`sockets`] are
-//! what it is made of, and serve the far end of a tunnel as well.
+//! what it is made of; [`far_end`] makes the other side of the same.
 
+pub mod far_end;
 pub mod netstack;
 pub mod sockets;
 pub mod userspace;

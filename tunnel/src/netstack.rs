@@ -20,9 +20,9 @@ pub use self::budget::Budget;
 pub use self::device::Link;
 pub use self::lookup::{LookupError, look_up};
 pub use self::stack::{Counters, Role, Stack, StackConfig};
-pub use self::tcp::{ConnectError, TcpStream};
 pub(crate) use self::tcp::abort;
-pub use self::udp::UdpSocket;
+pub use self::tcp::{ConnectError, TcpStream};
+pub use self::udp::{Sender, UdpSocket};
 use crate::Clock;
 
 /// A stack that sockets and the loop that drives it share.

@@ -69,8 +69,12 @@ impl UdpPort {
     /// Receives what is there now; returns whether anything was.
     pub fn try_receive(&self, inbox: &mut Inbox) -> bool {
         let received = self.socket.try_io(Interest::READABLE, || {
-            let mut slices = inbox.buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
-            self.state.recv((&self.socket).into(), &mut slices, &mut inbox.metas)
+            let mut slices = inbox
+                .buffers
+                .each_mut()
+                .map(|buffer| IoSliceMut::new(buffer));
+            self.state
+                .recv((&self.socket).into(), &mut slices, &mut inbox.metas)
         });
         // An error is about some datagram sent before, which is TCP's to repeat.
         inbox.filled = received.unwrap_or(0);
@@ -121,41 +125,61 @@ impl Ports {
     #[must_use]
     pub fn single(port: UdpPort) -> Self {
         let is_v4 = port.local_addr().is_ok_and(|local| local.is_ipv4());
-        let (v4, v6) = if is_v4 { (Some(port), None) } else { (None, Some(port)) };
+        let (v4, v6) = if is_v4 {
+            (Some(port), None)
+        } else {
+            (None, Some(port))
+        };
         Self { v4, v6 }
     }
 
     /// Waits for datagrams.
     pub async fn receive(&self, inbox: &mut Inbox) {
-        poll_fn(|context| {
-            let ready = [&self.v4, &self.v6]
-                .into_iter()
-                .flatten()
-                .any(|port| port.poll_receive(context, inbox).is_ready());
-            if ready { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        poll_fn(|context| self.poll_receive(context, inbox)).await;
+    }
+
+    pub(crate) fn poll_receive(&self, context: &mut Context<'_>, inbox: &mut Inbox) -> Poll<()> {
+        let ready = self
+            .both()
+            .any(|port| port.poll_receive(context, inbox).is_ready());
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Receives what is there now; returns whether anything was.
     pub fn try_receive(&self, inbox: &mut Inbox) -> bool {
-        [&self.v4, &self.v6].into_iter().flatten().any(|port| port.try_receive(inbox))
+        self.both().any(|port| port.try_receive(inbox))
     }
 
     /// Waits until more can be sent.
     pub async fn writable(&self) {
-        poll_fn(|context| {
-            let blocked = [&self.v4, &self.v6]
-                .into_iter()
-                .flatten()
-                .all(|port| port.socket.poll_send_ready(context).is_pending());
-            if blocked { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+        poll_fn(|context| self.poll_writable(context)).await;
     }
 
-    fn towards_mut(&self, destination: SocketAddr) -> Option<&UdpPort> {
-        if destination.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let blocked = self
+            .both()
+            .all(|port| port.socket.poll_send_ready(context).is_pending());
+        if blocked {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    fn both(&self) -> impl Iterator<Item = &UdpPort> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+
+    fn port_towards(&self, destination: SocketAddr) -> Option<&UdpPort> {
+        if destination.is_ipv4() {
+            self.v4.as_ref()
+        } else {
+            self.v6.as_ref()
+        }
     }
 }
 
@@ -184,7 +208,9 @@ impl Inbox {
             .zip(&self.metas)
             .flat_map(|(buffer, meta)| {
                 let received = &buffer[..meta.len.min(buffer.len())];
-                received.chunks(meta.stride.max(1)).map(|datagram| (meta.addr, datagram))
+                received
+                    .chunks(meta.stride.max(1))
+                    .map(|datagram| (meta.addr, datagram))
             })
     }
 }
@@ -197,7 +223,9 @@ impl Default for Inbox {
 
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbox").field("filled", &self.filled).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("filled", &self.filled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -289,7 +317,7 @@ impl Outbox {
     /// repeats it, over another gateway if need be.
     pub fn flush(&mut self, ports: &Ports) {
         while let Some(run) = self.runs.front().copied() {
-            let Some(port) = ports.towards_mut(run.destination) else {
+            let Some(port) = ports.port_towards(run.destination) else {
                 self.runs.pop_front();
                 continue;
             };
@@ -308,6 +336,12 @@ impl Outbox {
                 }
             }
         }
+        self.filled = 0;
+    }
+
+    /// Loses everything that waits.
+    pub fn clear(&mut self) {
+        self.runs.clear();
         self.filled = 0;
     }
 

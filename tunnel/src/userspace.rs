@@ -117,10 +117,15 @@ impl Userspace {
     /// Starts without tunnels. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(settings: Settings) -> Self {
-        let flows = Arc::new(Flows::new(settings.clock, Arc::clone(&settings.on_flow)));
+        let budget = Budget::new(settings.buffer_budget);
+        let flows = Arc::new(Flows::new(
+            settings.clock,
+            Arc::clone(&settings.on_flow),
+            budget.max_flows(),
+        ));
         let keeper = tokio::spawn(keep_leases(Arc::clone(&flows)));
         Self {
-            budget: Budget::new(settings.buffer_budget),
+            budget,
             settings,
             flows,
             sites: Mutex::default(),
@@ -142,14 +147,22 @@ impl Userspace {
                     mtu: self.settings.mtu,
                     keepalive: self.settings.keepalive,
                 };
-                let kept = before.remove(&site.id).filter(|kept| kept.is_for(site, &config));
-                let site = kept.map_or_else(
-                    || Site::start(site, config, &self.budget, self.settings.clock, &self.changes),
-                    Ok,
-                );
-                match site {
-                    Ok(site) => {
-                        sites.sites.insert(site.id().clone(), site);
+                if before
+                    .get(&site.id)
+                    .is_some_and(|running| running.is_for(site, &config))
+                {
+                    sites.sites.extend(before.remove_entry(&site.id));
+                    continue;
+                }
+                match Site::start(
+                    site,
+                    config,
+                    &self.budget,
+                    self.settings.clock,
+                    &self.changes,
+                ) {
+                    Ok(started) => {
+                        sites.sites.insert(site.id.clone(), started);
                     }
                     Err(error) => {
                         tracing::error!(error = format!("{error:#}"), "A site has no tunnel");
@@ -181,14 +194,18 @@ impl Userspace {
 
     /// Puts every live flow to a new access map, at once: those that it does
     /// not permit are reset before this returns.
-    pub fn set_access(&self, access: &AccessMap, now: Moment) {
+    pub fn set_access(&self, access: &Arc<AccessMap>, now: Moment) {
         self.flows.review(access, now);
     }
 
     /// Returns how each site's tunnel is.
     #[must_use]
     pub fn status(&self) -> Vec<SiteStatus> {
-        self.lock_sites().sites.values().map(|site| site.status()).collect()
+        self.lock_sites()
+            .sites
+            .values()
+            .map(|site| site.status())
+            .collect()
     }
 
     /// Returns a counter that moves whenever [`status`](Self::status) changed

@@ -89,6 +89,7 @@ impl Adapters {
                     });
                 }
             },
+            Effect::ForgetSignIn => self.sign_in.forget(),
             Effect::Measure(checks) => self.measuring.measure(checks),
             Effect::PublishAccess(access) => {
                 // Live flows first: nobody may see the new map while an old flow still runs.

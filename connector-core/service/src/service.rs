@@ -75,7 +75,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         control_plane: settings.control_plane,
         proxy: proxy_report,
     };
-    let front_ends = front_ends::start(listener, Arc::new(view), events.clone(), state);
+    let front_ends = front_ends::start(listener, Arc::new(view), events.clone());
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 

@@ -16,6 +16,8 @@ pub(super) struct SigningIn {
     sign_in: SignIn,
     /// A session that the control plane has yet to be told the end of.
     ended: Option<SessionId>,
+    /// Whether what was stored for the next start has yet to be forgotten.
+    forget: bool,
     expired: bool,
     failures: u32,
     attempts: Attempt,
@@ -85,8 +87,10 @@ impl SigningIn {
     ) -> bool {
         if !self.is_current(attempt) {
             self.ended = Some(session.id);
+            self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
             return false;
         }
+        self.end();
         let idle_limit = limits.map_or(Duration::ZERO, |limits| limits.idle);
         session.limit(limits.map_or(Duration::ZERO, |limits| limits.absolute), now);
         self.sign_in = SignIn::Idle;
@@ -125,13 +129,13 @@ impl SigningIn {
     pub(super) fn handle_signed_out(&mut self) {
         self.sign_in = SignIn::Idle;
         self.expired = false;
+        self.forget = true;
         self.end();
     }
 
     pub(super) fn handle_revoked(&mut self, id: &SessionId) {
         if self.session().is_some_and(|session| session.id == *id) {
-            self.expired = true;
-            self.end();
+            self.expire();
         }
     }
 
@@ -155,8 +159,7 @@ impl SigningIn {
             self.touch(now);
         }
         if self.session.as_ref().is_some_and(|open| open.ends() <= now) {
-            self.expired = true;
-            self.end();
+            self.expire();
         }
         if let SignIn::UnderWay { deadline, .. } = self.sign_in
             && deadline <= now
@@ -182,6 +185,9 @@ impl SigningIn {
         if let Some(ended) = self.ended.take() {
             effects.push_back(Effect::EndSession(ended));
         }
+        if std::mem::take(&mut self.forget) {
+            effects.push_back(Effect::ForgetSignIn);
+        }
         self.session.is_none()
     }
 
@@ -193,6 +199,12 @@ impl SigningIn {
             SignIn::Wanted { not_before, .. } => provider_known.then_some(*not_before),
         };
         session.into_iter().chain(sign_in).min()
+    }
+
+    fn expire(&mut self) {
+        self.expired = true;
+        self.forget = true;
+        self.end();
     }
 
     fn end(&mut self) {

@@ -227,6 +227,7 @@ fn signing_out_ends_everything_and_tells_the_control_plane() {
         Err(Reason::SignedOut.into())
     );
     assert_eq!(world.ended, [SessionId::from("s1")]);
+    assert!(world.forgotten);
     assert_eq!(world.tunnel, None);
 }
 
@@ -323,6 +324,25 @@ fn a_session_that_comes_too_late_is_given_back() {
 
     assert!(world.connector.session().is_none());
     assert_eq!(world.ended, [SessionId::from("s1")]);
+    assert!(world.forgotten, "what the late sign-in left is not kept");
+}
+
+#[test]
+fn signing_in_again_ends_the_session_before_and_keeps_what_is_stored() {
+    let mut world = World::signed_in();
+    let permit = world.open(&wiki(80));
+
+    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    let attempt = world.sign_ins.pop().unwrap();
+    let session = Session {
+        id: "s2".into(),
+        ..session(world.now)
+    };
+    world.feed(Event::SessionOpened { attempt, session });
+
+    assert_eq!(world.ended, [SessionId::from("s1")]);
+    assert!(!world.forgotten);
+    assert!(world.access.review(&permit, world.now.moment).is_err());
 }
 
 #[test]
@@ -377,6 +397,7 @@ struct World {
     evaluations: Vec<Attempt>,
     sign_ins: Vec<Attempt>,
     ended: Vec<SessionId>,
+    forgotten: bool,
     records: Vec<Record>,
 }
 
@@ -393,6 +414,7 @@ impl Default for World {
             evaluations: vec![],
             sign_ins: vec![],
             ended: vec![],
+            forgotten: false,
             records: vec![],
         }
     }
@@ -421,6 +443,7 @@ impl World {
                 Effect::ApplyTunnel(plan) => self.tunnel = plan,
                 Effect::EndSession(id) => self.ended.push(id),
                 Effect::Evaluate { attempt, .. } => self.evaluations.push(attempt),
+                Effect::ForgetSignIn => self.forgotten = true,
                 Effect::Measure(_) => {}
                 Effect::PublishAccess(access) => self.access = access,
                 Effect::Record { record, .. } => self.records.push(*record),

@@ -128,7 +128,10 @@ impl Query {
     pub fn decode_answer(&self, message: &[u8]) -> Option<Answer> {
         let mut reader = Reader::new(message);
         let header = Header::read(&mut reader)?;
-        let asked: DomainName = (header.questions == 1).then(|| reader.name())??.parse().ok()?;
+        let asked: DomainName = (header.questions == 1)
+            .then(|| reader.name())??
+            .parse()
+            .ok()?;
         let same = header.id == self.id
             && header.flags & IS_RESPONSE != 0
             && asked == self.name
@@ -316,9 +319,18 @@ mod tests {
     fn an_answer_to_another_question_is_no_answer() {
         let query = query(RecordKind::A);
         let others = [
-            Query { id: 8, ..query.clone() },
-            Query { name: "other.corp.test".parse().unwrap(), ..query.clone() },
-            Query { kind: RecordKind::Aaaa, ..query.clone() },
+            Query {
+                id: 8,
+                ..query.clone()
+            },
+            Query {
+                name: "other.corp.test".parse().unwrap(),
+                ..query.clone()
+            },
+            Query {
+                kind: RecordKind::Aaaa,
+                ..query.clone()
+            },
         ];
 
         for other in others {

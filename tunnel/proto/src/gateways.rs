@@ -78,14 +78,15 @@ impl Gateways {
     /// Starts to call the first of `gateways`.
     #[must_use]
     pub fn new(config: &TunnelConfig, gateways: &[Gateway], mut seed: Seed, now: Moment) -> Self {
-        let destinations: Vec<Prefix> = config.addresses.iter().copied().map(Prefix::host).collect();
+        let destinations: Vec<Prefix> =
+            config.addresses.iter().copied().map(Prefix::host).collect();
         let paths = gateways
             .iter()
             .map(|gateway| {
                 let peer = PeerConfig {
                     private_key: config.private_key.clone(),
                     remote: PublicKey::from_bytes(gateway.public_key),
-                    index: SessionIndex::new(seed.next()),
+                    index: SessionIndex::new(seed.draw()),
                     filter: InnerFilter {
                         sources: gateway.allowed_sources.clone(),
                         destinations: destinations.clone(),
@@ -113,9 +114,10 @@ impl Gateways {
     #[must_use]
     pub fn can_send(&self) -> bool {
         match self.phase {
-            Phase::Using { path, doubt: None } => {
-                self.paths.get(path).is_some_and(|path| path.peer.has_session())
-            }
+            Phase::Using { path, doubt: None } => self
+                .paths
+                .get(path)
+                .is_some_and(|path| path.peer.has_session()),
             Phase::Using { .. } | Phase::Calling { .. } | Phase::Resting { .. } => false,
         }
     }
@@ -319,8 +321,8 @@ impl Gateways {
             .min(LONGEST_REST);
         self.lost_rounds += 1;
         // Without anybody who waits, a tunnel that need not stay open is silent.
-        let until = (self.wanted || self.keepalive.is_some())
-            .then(|| now + rest + self.seed.below(JITTER));
+        let until =
+            (self.wanted || self.keepalive.is_some()).then(|| now + rest + self.seed.below(JITTER));
         self.phase = Phase::Resting { until };
     }
 
@@ -337,7 +339,9 @@ impl Gateways {
             self.phase = Phase::Using { path, doubt };
             return;
         }
-        let Some(interval) = self.keepalive else { return };
+        let Some(interval) = self.keepalive else {
+            return;
+        };
         if now.since(used.last_sent.unwrap_or_default()) < interval {
             return;
         }
@@ -380,8 +384,13 @@ impl Gateways {
 
     /// Returns how long the gateway in doubt may take to answer.
     fn patience(&self, path: usize) -> Duration {
-        let took = self.paths[path].peer.last_handshake().and_then(|last| last.took);
-        took.map_or(DOUBT_GIVES_UP, |took| (took * 4).clamp(DOUBT_GIVES_UP, CALL_GIVES_UP * 2))
+        let took = self.paths[path]
+            .peer
+            .last_handshake()
+            .and_then(|last| last.took);
+        took.map_or(DOUBT_GIVES_UP, |took| {
+            (took * 4).clamp(DOUBT_GIVES_UP, CALL_GIVES_UP * 2)
+        })
     }
 
     fn heard_from(&mut self, number: usize, now: Moment) {

@@ -219,7 +219,9 @@ mod tests {
 
     fn v4(protocol: u8, body: &[u8]) -> Vec<u8> {
         let total = u16::try_from(20 + body.len()).unwrap().to_be_bytes();
-        let mut packet = vec![0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0];
+        let mut packet = vec![
+            0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0,
+        ];
         packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
         packet.extend(body);
         packet
@@ -234,7 +236,9 @@ mod tests {
     }
 
     fn segment(flags: u8, payload: &[u8]) -> Vec<u8> {
-        let mut segment = vec![0x12, 0x34, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0];
+        let mut segment = vec![
+            0x12, 0x34, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0,
+        ];
         segment.extend(payload);
         segment
     }

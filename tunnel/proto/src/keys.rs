@@ -110,7 +110,11 @@ mod tests {
     #[test]
     fn keys_are_read_as_wireguard_writes_them() {
         let key: PublicKey = TEXT.parse().unwrap();
-        let hex: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = key
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
 
         assert_eq!(key.to_string(), TEXT);
         assert_eq!(hex.parse::<PublicKey>(), Ok(key));

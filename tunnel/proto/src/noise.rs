@@ -290,9 +290,8 @@ impl PrivateKey {
 impl InnerFilter {
     fn check(&self, packet: &[u8]) -> Result<(), Rejected> {
         let view = IpView::parse(packet).ok_or(Rejected::Malformed)?;
-        let within = |prefixes: &[Prefix], address| {
-            prefixes.iter().any(|prefix| prefix.contains(address))
-        };
+        let within =
+            |prefixes: &[Prefix], address| prefixes.iter().any(|prefix| prefix.contains(address));
         if !within(&self.sources, view.source) {
             return Err(Rejected::InnerSource);
         }
@@ -443,7 +442,7 @@ enum Admitted {
 }
 
 enum Refused {
-    Cookie(Control),
+    Cookie(Box<Control>),
     Rejected(Rejected),
 }
 
@@ -462,21 +461,30 @@ impl Doorkeeper {
     fn admit(&self, datagram: &[u8], from: IpAddr) -> Result<Admitted, Refused> {
         check_outside(datagram).map_err(Refused::Rejected)?;
         let mut cookie = [0; HANDSHAKE_INITIATION];
-        match self.limiter.verify_packet(Some(from), datagram, &mut cookie) {
+        match self
+            .limiter
+            .verify_packet(Some(from), datagram, &mut cookie)
+        {
             Ok(Packet::HandshakeInit(initiation)) => {
                 let half = parse_handshake_anon(&self.secret, &self.public, &initiation)
                     .map_err(|error| Refused::Rejected(error.into()))?;
-                Ok(Admitted::Initiation(PublicKey::from_bytes(half.peer_static_public)))
+                Ok(Admitted::Initiation(PublicKey::from_bytes(
+                    half.peer_static_public,
+                )))
             }
             Ok(
                 Packet::HandshakeResponse(_) | Packet::PacketCookieReply(_) | Packet::PacketData(_),
             ) => SessionIndex::of(datagram)
                 .map(Admitted::Session)
                 .ok_or(Refused::Rejected(Rejected::Malformed)),
-            Err(TunnResult::WriteToNetwork(reply)) => Err(Refused::Cookie(control(reply))),
+            Err(TunnResult::WriteToNetwork(reply)) => {
+                Err(Refused::Cookie(Box::new(control(reply))))
+            }
             Err(TunnResult::Err(error)) => Err(Refused::Rejected(error.into())),
             Err(
-                TunnResult::Done | TunnResult::WriteToTunnelV4(..) | TunnResult::WriteToTunnelV6(..),
+                TunnResult::Done
+                | TunnResult::WriteToTunnelV4(..)
+                | TunnResult::WriteToTunnelV6(..),
             ) => Err(Refused::Rejected(Rejected::Malformed)),
         }
     }
@@ -505,7 +513,10 @@ fn check_outside(datagram: &[u8]) -> Result<(), Rejected> {
 
 /// Returns the counter of a data message.
 fn counter(datagram: &[u8]) -> Option<u64> {
-    datagram.get(8..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    datagram
+        .get(8..)?
+        .first_chunk()
+        .map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 fn is_data_or_response(datagram: &[u8]) -> bool {

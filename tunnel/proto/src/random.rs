@@ -14,7 +14,7 @@ impl Seed {
     }
 
     /// Returns the next 64 bits (`SplitMix64`).
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,6 +25,6 @@ impl Seed {
     /// Returns a duration from zero up to, but without, `limit`.
     pub fn below(&mut self, limit: Duration) -> Duration {
         let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1);
-        Duration::from_nanos(self.next() % nanos)
+        Duration::from_nanos(self.draw() % nanos)
     }
 }

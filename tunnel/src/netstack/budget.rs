@@ -39,6 +39,12 @@ impl Budget {
         })
     }
 
+    /// Returns how many connections there can be at once.
+    #[must_use]
+    pub fn max_flows(&self) -> usize {
+        self.max_flows
+    }
+
     /// Returns how many connections hold a part.
     #[must_use]
     pub fn flows(&self) -> usize {

@@ -54,7 +54,9 @@ async fn ask(
 
         let deadline = Instant::now() + ASK_AGAIN;
         while let Ok((message, sender)) = timeout_at(deadline, socket.receive()).await {
-            let answer = query.decode_answer(&message).filter(|_| sender.remote() == server);
+            let answer = query
+                .decode_answer(&message)
+                .filter(|_| sender.remote() == server);
             if let Some(answer) = answer {
                 return Ok(answer);
             }

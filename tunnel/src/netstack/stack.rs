@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::time::Moment;
-use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
+use smoltcp::iface::{
+    Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet,
+};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::{Duration as SmolDuration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
@@ -76,8 +78,9 @@ impl Stack {
     /// Creates a stack without sockets.
     #[must_use]
     pub fn new(mut config: StackConfig, now: Moment) -> Self {
+        config.mtu = config.mtu.clamp(SMALLEST_MTU, LARGEST_MTU);
         let mut interface_config = Config::new(HardwareAddress::Ip);
-        interface_config.random_seed = config.seed.next();
+        interface_config.random_seed = config.seed.draw();
         let mut nowhere = Port {
             link: &mut Nowhere,
             packet: None,
@@ -129,7 +132,9 @@ impl Stack {
             mtu: self.config.mtu,
         };
         let at = instant(now);
-        let result = self.interface.poll_ingress_single(at, &mut port, &mut self.sockets);
+        let result = self
+            .interface
+            .poll_ingress_single(at, &mut port, &mut self.sockets);
         debug_assert_ne!(result, PollIngressSingleResult::None);
 
         if let Some(handle) = listener {
@@ -165,7 +170,15 @@ impl Stack {
             let finished = match socket.state() {
                 tcp::State::Closed => socket.remote_endpoint().is_none() || lingered > LINGER,
                 tcp::State::TimeWait => true,
-                _ => lingered > LINGER * 2,
+                tcp::State::Listen
+                | tcp::State::SynSent
+                | tcp::State::SynReceived
+                | tcp::State::Established
+                | tcp::State::FinWait1
+                | tcp::State::FinWait2
+                | tcp::State::CloseWait
+                | tcp::State::Closing
+                | tcp::State::LastAck => false,
             };
             if finished {
                 done.push(*handle);
@@ -186,8 +199,15 @@ impl Stack {
             .interface
             .poll_at(instant(now), &self.sockets)
             .map(|at| Moment::from_boot(Duration::from_micros(at.total_micros().unsigned_abs())));
-        let lingering = self.released.values().min().map(|since| *since + LINGER_CHECK);
-        sockets.into_iter().chain(lingering.map(|at| at.max(now + LINGER_CHECK))).min()
+        let lingering = self
+            .released
+            .values()
+            .min()
+            .map(|since| *since + LINGER_CHECK);
+        sockets
+            .into_iter()
+            .chain(lingering.map(|at| at.max(now + LINGER_CHECK)))
+            .min()
     }
 
     /// Returns whether packets wait for the link.
@@ -238,10 +258,12 @@ impl Stack {
     }
 
     pub(super) fn bind_udp(&mut self, local: Option<SocketAddr>) -> Option<SocketHandle> {
+        // A server is asked by everybody at once, a client waits for one answer.
+        let times = if local.is_some() { SERVER_TIMES } else { 1 };
         let buffer = || {
             udp::PacketBuffer::new(
-                vec![udp::PacketMetadata::EMPTY; UDP_PACKETS],
-                vec![0; UDP_BUFFER],
+                vec![udp::PacketMetadata::EMPTY; UDP_PACKETS * times],
+                vec![0; UDP_BUFFER * times],
             )
         };
         let mut socket = udp::Socket::new(buffer(), buffer());
@@ -323,7 +345,11 @@ impl Stack {
         };
         let mut socket = tcp_socket(&share);
         socket.listen(service).ok()?;
-        Some(self.insert(Kind::Tcp, service.port(), Some(share), |sockets| sockets.add(socket)))
+        Some(
+            self.insert(Kind::Tcp, service.port(), Some(share), |sockets| {
+                sockets.add(socket)
+            }),
+        )
     }
 
     fn is_for_us(&self, view: &IpView<'_>) -> bool {
@@ -337,7 +363,7 @@ impl Stack {
     /// Draws a port from the dynamic range (RFC 6335) that no socket has.
     fn free_port(&mut self) -> u16 {
         loop {
-            let [low, high, ..] = self.config.seed.next().to_le_bytes();
+            let [low, high, ..] = self.config.seed.draw().to_le_bytes();
             let port = u16::from_le_bytes([low, high]) | 0xc000;
             if !self.ports.contains(&port) {
                 return port;
@@ -355,7 +381,10 @@ impl std::fmt::Debug for Stack {
     }
 }
 
-fn called_service(services: &BTreeSet<SocketAddr>, view: &IpView<'_>) -> Option<(SocketAddr, SocketAddr)> {
+fn called_service(
+    services: &BTreeSet<SocketAddr>,
+    view: &IpView<'_>,
+) -> Option<(SocketAddr, SocketAddr)> {
     let Transport::Tcp(tcp) = view.transport else {
         return None;
     };
@@ -403,5 +432,10 @@ const TIMEOUT: SmolDuration = SmolDuration::from_secs(300);
 /// state of whatever stands between alive.
 const KEEP_ALIVE: SmolDuration = SmolDuration::from_secs(60);
 
+/// What IPv6 asks of every link (RFC 8200, section 5), and what Ethernet carries.
+const SMALLEST_MTU: usize = 1280;
+const LARGEST_MTU: usize = 1500;
+
 const UDP_PACKETS: usize = 8;
 const UDP_BUFFER: usize = 4096;
+const SERVER_TIMES: usize = 64;

@@ -109,7 +109,11 @@ pub(crate) fn abort(netstack: &Netstack, handle: SocketHandle) {
 }
 
 impl AsyncRead for TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut stack = self.netstack.lock();
         let socket = stack.tcp(self.handle);
         if socket.can_recv() {
@@ -143,7 +147,11 @@ impl AsyncRead for TcpStream {
 }
 
 impl AsyncWrite for TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut stack = self.netstack.lock();
         let socket = stack.tcp(self.handle);
         if socket.can_send() {
@@ -156,14 +164,20 @@ impl AsyncWrite for TcpStream {
             return Poll::Ready(Ok(written));
         }
         match socket.state() {
-            State::Listen | State::SynSent | State::SynReceived | State::Established | State::CloseWait => {
+            State::Listen
+            | State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::CloseWait => {
                 socket.register_send_waker(cx.waker());
                 Poll::Pending
             }
             State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => {
                 Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
             }
-            State::Closed | State::TimeWait => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            State::Closed | State::TimeWait => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
         }
     }
 

@@ -29,13 +29,21 @@ impl UdpSocket {
 
     /// Sends one datagram; like the network, it may lose it.
     pub fn send_to(&self, payload: &[u8], remote: SocketAddr) {
-        let _ = self.netstack.lock().udp(self.handle).send_slice(payload, IpEndpoint::from(remote));
+        let _ = self
+            .netstack
+            .lock()
+            .udp(self.handle)
+            .send_slice(payload, IpEndpoint::from(remote));
         self.netstack.wake_driver();
     }
 
     /// Sends one datagram from the address that the one from `remote` went to.
     pub fn reply(&self, payload: &[u8], sender: Sender) {
-        let _ = self.netstack.lock().udp(self.handle).send_slice(payload, sender.0);
+        let _ = self
+            .netstack
+            .lock()
+            .udp(self.handle)
+            .send_slice(payload, sender.0);
         self.netstack.wake_driver();
     }
 

@@ -86,8 +86,8 @@ async fn resolve(site: &Site, name: &DomainName) -> Result<Vec<IpAddr>, DialErro
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The permit ended before the connection was made.
-    #[error(transparent)]
-    Cut(#[from] Denial),
+    #[error("{0}")]
+    Cut(Denial),
     /// The site has no address for the name.
     #[error("{name} was not found behind the gateway: {error}")]
     NameNotFound {
@@ -97,7 +97,10 @@ pub enum DialError {
         error: LookupError,
     },
     /// No gateway of the site answered.
-    #[error("no gateway of site {site} answered within {limit:?}; tried {}", list(tried))]
+    #[error(
+        "no gateway of site {site} answered within {limit:?}; tried {}",
+        list(tried)
+    )]
     NoGateway {
         /// The site.
         site: SiteId,
@@ -123,7 +126,9 @@ pub enum DialError {
         range: &'static str,
     },
     /// The gateway is there, but what lies behind it did not answer.
-    #[error("{target} did not answer within {limit:?}; the gateway is reachable, the application is not")]
+    #[error(
+        "{target} did not answer within {limit:?}; the gateway is reachable, the application is not"
+    )]
     TimedOut {
         /// What was dialled.
         target: String,

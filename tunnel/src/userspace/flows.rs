@@ -9,7 +9,7 @@ use connector_core::time::Moment;
 use smoltcp::iface::SocketHandle;
 use tokio::sync::Notify;
 
-use super::FlowEvent;
+use super::{DialError, FlowEvent};
 use crate::Clock;
 use crate::netstack::{Netstack, TcpStream, abort};
 
@@ -19,11 +19,15 @@ pub(super) struct Flows {
     on_flow: Arc<dyn Fn(FlowEvent) + Send + Sync>,
     table: Mutex<Table>,
     changed: Notify,
+    most: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
+    /// The latest map, once there is one: a permit that was issued by an
+    /// earlier one may no longer be good.
+    access: Option<Arc<AccessMap>>,
     live: BTreeMap<u64, Live>,
 }
 
@@ -74,20 +78,31 @@ impl Lease {
 }
 
 impl Flows {
-    pub(super) fn new(clock: Clock, on_flow: Arc<dyn Fn(FlowEvent) + Send + Sync>) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        on_flow: Arc<dyn Fn(FlowEvent) + Send + Sync>,
+        most: usize,
+    ) -> Self {
         Self {
             clock,
             on_flow,
             table: Mutex::default(),
             changed: Notify::new(),
+            most,
         }
     }
 
     /// Spends a permit.
-    pub(super) fn open(self: &Arc<Self>, permit: Permit) -> Result<OpenFlow, Denial> {
-        if permit.lease_ends() <= (self.clock)() {
-            return Err(Reason::LeaseExpired.into());
+    pub(super) fn open(self: &Arc<Self>, permit: Permit) -> Result<OpenFlow, DialError> {
+        let now = (self.clock)();
+        if permit.lease_ends() <= now {
+            return Err(DialError::Cut(Reason::LeaseExpired.into()));
         }
+        let mut table = self.lock();
+        let permit = match &table.access {
+            Some(access) => access.review(&permit, now).map_err(DialError::Cut)?,
+            None => permit,
+        };
         let flow = permit.flow().clone();
         let lease = Arc::new(Lease::new(permit.lease_ends()));
         let live = Live {
@@ -95,7 +110,9 @@ impl Flows {
             lease: Arc::clone(&lease),
             socket: None,
         };
-        let mut table = self.lock();
+        if table.live.len() >= self.most {
+            return Err(DialError::TooMany);
+        }
         let number = table.next;
         table.next += 1;
         table.live.insert(number, live);
@@ -110,10 +127,13 @@ impl Flows {
     }
 
     /// Puts every flow to `access`, and cuts what it does not permit.
-    pub(super) fn review(&self, access: &AccessMap, now: Moment) {
+    pub(super) fn review(&self, access: &Arc<AccessMap>, now: Moment) {
+        self.lock().access = Some(Arc::clone(access));
         self.cut_where(|live| match access.review(&live.permit, now) {
             Ok(permit) => {
-                live.lease.ends.store(nanos(permit.lease_ends()), Ordering::Release);
+                live.lease
+                    .ends
+                    .store(nanos(permit.lease_ends()), Ordering::Release);
                 live.permit = permit;
                 None
             }
@@ -132,7 +152,11 @@ impl Flows {
     pub(super) fn next_lease_end(&self) -> Option<Duration> {
         let now = (self.clock)();
         let table = self.lock();
-        table.live.values().map(|live| live.permit.lease_ends().since(now)).min()
+        table
+            .live
+            .values()
+            .map(|live| live.permit.lease_ends().since(now))
+            .min()
     }
 
     pub(super) fn changed(&self) -> &Notify {
@@ -147,7 +171,9 @@ impl Flows {
         let mut table = self.lock();
         let mut cut = Vec::new();
         table.live.retain(|_, live| {
-            let Some(denial) = reason(live) else { return true };
+            let Some(denial) = reason(live) else {
+                return true;
+            };
             live.cut(denial.clone());
             cut.push(FlowEvent::Closed {
                 flow: live.permit.flow().clone(),
@@ -178,7 +204,9 @@ impl Flows {
 
 impl fmt::Debug for Flows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flows").field("live", &self.count()).finish_non_exhaustive()
+        f.debug_struct("Flows")
+            .field("live", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

@@ -63,13 +63,14 @@ impl Site {
                 role: Role::Client(config.addresses.clone()),
                 mtu: config.mtu,
                 budget: Arc::clone(budget),
-                seed: Seed::new(seed.next()),
+                seed: Seed::new(seed.draw()),
             },
             now,
         );
         let netstack = Arc::new(Netstack::new(stack, clock));
         let gateways = Gateways::new(&config, &site.gateways, seed, now);
-        let ports = Ports::towards(site.gateways.iter().map(|gateway| gateway.endpoint)).map_err(failed)?;
+        let ports =
+            Ports::towards(site.gateways.iter().map(|gateway| gateway.endpoint)).map_err(failed)?;
         let started = Arc::new(Self {
             site: Arc::clone(site),
             netstack: Arc::clone(&netstack),
@@ -118,12 +119,19 @@ impl Site {
     }
 
     pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
-        self.site.gateways.iter().map(|gateway| gateway.endpoint).collect()
+        self.site
+            .gateways
+            .iter()
+            .map(|gateway| gateway.endpoint)
+            .collect()
     }
 
     pub(super) fn is_reachable(&self) -> bool {
         let report = lock(&self.report);
-        report.gateways.iter().any(|gateway| gateway.state == GatewayState::InUse)
+        report
+            .gateways
+            .iter()
+            .any(|gateway| gateway.state == GatewayState::InUse)
     }
 
     pub(super) fn status(&self) -> SiteStatus {
@@ -160,7 +168,9 @@ impl Driver {
         loop {
             let now = self.netstack.now();
             let due = self.turn(now);
-            timer.as_mut().reset(Instant::now() + due.since(now).max(SHORTEST_PAUSE));
+            timer
+                .as_mut()
+                .reset(Instant::now() + due.since(now).max(SHORTEST_PAUSE));
 
             tokio::select! {
                 () = self.ports.receive(&mut inbox) => self.receive(&mut inbox),
@@ -175,7 +185,7 @@ impl Driver {
 
     /// Takes in what has arrived, one inbox after another while there is more.
     fn receive(&mut self, inbox: &mut Inbox) {
-        for _ in 0..MAX_INBOXES {
+        for turn in 1.. {
             let now = self.netstack.now();
             self.open(inbox, now);
             let mut stack = self.netstack.lock();
@@ -187,10 +197,10 @@ impl Driver {
             for (start, end) in self.packets.drain(..) {
                 stack.handle_packet(&self.plain[start..end], &mut link, now);
             }
-            stack.transmit(&mut link, now);
             drop(stack);
-            self.outbox.flush(&self.ports);
-            if !self.ports.try_receive(inbox) {
+            self.pump(now);
+            // What is received has to be taken in: ask for more only to take it.
+            if turn == MAX_INBOXES || !self.ports.try_receive(inbox) {
                 break;
             }
         }
@@ -224,22 +234,40 @@ impl Driver {
         while let Some((to, control)) = self.gateways.poll_control() {
             self.outbox.push(to, control.as_bytes());
         }
-        let mut link = Uplink {
-            gateways: &mut self.gateways,
-            outbox: &mut self.outbox,
-            now,
-        };
-        stack.transmit(&mut link, now);
-        self.outbox.flush(&self.ports);
-        let can_send = self.gateways.can_send();
-        // Once the link is free again, so is the stack; until then its clock stands still.
+        drop(stack);
+        self.pump(now);
+
+        let mut stack = self.netstack.lock();
+        // While packets have to wait, the stack's clock stands still.
+        let can_send = self.gateways.can_send() && self.outbox.is_empty();
         let stack_due = stack.poll_timeout(now).filter(|_| can_send);
         self.dropped.strangers = stack.counters().strangers;
         drop(stack);
 
         self.tell(now);
         let rest = now + LONGEST_PAUSE;
-        stack_due.into_iter().chain(self.gateways.poll_timeout()).fold(rest, Moment::min)
+        stack_due
+            .into_iter()
+            .chain(self.gateways.poll_timeout())
+            .fold(rest, Moment::min)
+    }
+
+    /// Moves packets from the stack to the kernel until either has enough.
+    fn pump(&mut self, now: Moment) {
+        for _ in 0..MAX_OUTBOXES {
+            let mut link = Uplink {
+                gateways: &mut self.gateways,
+                outbox: &mut self.outbox,
+                now,
+            };
+            self.netstack.lock().transmit(&mut link, now);
+            let full = !self.outbox.has_room();
+            self.outbox.flush(&self.ports);
+            if !full || !self.outbox.is_empty() {
+                return;
+            }
+        }
+        self.netstack.wake_driver();
     }
 
     fn tell(&mut self, now: Moment) {
@@ -329,7 +357,8 @@ const PLAIN: usize = 4 * 64 * 1500 + MAX_PACKET;
 const MAX_PACKET: usize = 2048;
 
 /// Then others get their turn.
-const MAX_INBOXES: usize = 8;
+const MAX_INBOXES: u32 = 8;
+const MAX_OUTBOXES: usize = 16;
 
 /// Tokio's timers count milliseconds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

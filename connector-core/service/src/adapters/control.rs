@@ -66,7 +66,13 @@ async fn keep_in_touch(config: Config, events: Events, state: watch::Sender<Cont
     }
     let mut failures = 0;
     loop {
-        match known.exchange(&config, &events, &state).await {
+        // After a failure, ask at once whether all is well again.
+        let patience = if failures == 0 {
+            api::POLL
+        } else {
+            Duration::ZERO
+        };
+        match known.exchange(&config, &events, &state, patience).await {
             Ok(()) => {
                 failures = 0;
                 state.send_if_modified(|state| {
@@ -132,6 +138,7 @@ impl Known {
         config: &Config,
         events: &Events,
         state: &watch::Sender<ControlState>,
+        patience: Duration,
     ) -> anyhow::Result<()> {
         let credential = match &self.credential {
             Some(credential) => Arc::clone(credential),
@@ -149,7 +156,7 @@ impl Known {
 
         match config
             .api
-            .configuration(&credential, self.validator.as_ref())
+            .configuration(&credential, self.validator.as_ref(), patience)
             .await?
         {
             Fetched::NotModified => Ok(()),

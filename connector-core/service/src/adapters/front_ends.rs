@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_platform::endpoint::Listener;
-use connector_platform::private::PrivateDir;
 use tokio::task::JoinSet;
 
 use self::answering::Answering;
@@ -16,16 +15,8 @@ use super::{Events, Task};
 use crate::view::View;
 
 /// Serves front-ends until dropped.
-pub(crate) fn start(
-    listener: Listener,
-    view: Arc<View>,
-    events: Events,
-    state: PrivateDir,
-) -> Task {
-    Task::spawn(accept(
-        listener,
-        Arc::new(Answering::new(view, events, state)),
-    ))
+pub(crate) fn start(listener: Listener, view: Arc<View>, events: Events) -> Task {
+    Task::spawn(accept(listener, Arc::new(Answering::new(view, events))))
 }
 
 async fn accept(mut listener: Listener, answering: Arc<Answering>) {

@@ -106,9 +106,8 @@ impl SignIn {
         }));
     }
 
-    /// Forgets the person's tokens and the session's keys, and tells the control plane.
+    /// Drops the session's keys and tells the control plane.
     pub(crate) fn end(&mut self, session: &SessionId) {
-        forget(&self.config.state);
         while self.endings.try_join_next().is_some() {}
         let Some(keys) = self.config.keys.remove(session) else {
             return;
@@ -120,12 +119,12 @@ impl SignIn {
             }
         });
     }
-}
 
-/// Forgets the person's tokens.
-pub(crate) fn forget(state: &PrivateDir) {
-    if let Err(error) = stored::forget(state) {
-        tracing::error!(%error, "The stored sign-in could not be removed");
+    /// Forgets the person's tokens.
+    pub(crate) fn forget(&self) {
+        if let Err(error) = stored::forget(&self.config.state) {
+            tracing::error!(%error, "The stored sign-in could not be removed");
+        }
     }
 }
 
@@ -159,12 +158,13 @@ async fn sign_in(
 }
 
 async fn open_session(config: &Config, signed_in: SignedIn) -> Result<Session, SignInError> {
-    let credential = config
-        .control
-        .borrow()
-        .credential
-        .clone()
-        .ok_or(SignInError::NotEnrolled)?;
+    let mut control = config.control.clone();
+    let enrolled = control.wait_for(|state| state.credential.is_some());
+    let credential = match tokio::time::timeout(ENROLMENT_LIMIT, enrolled).await {
+        Ok(Ok(state)) => state.credential.clone(),
+        Ok(Err(_)) | Err(_) => None,
+    }
+    .ok_or(SignInError::NotEnrolled)?;
     let keys = SessionKeys::generate()?;
     let request = SessionRequest {
         id_token: signed_in.id_token,
@@ -223,3 +223,6 @@ impl SignInError {
         }
     }
 }
+
+/// At a start, the enrolment is read at the same time as the stored sign-in.
+const ENROLMENT_LIMIT: Duration = Duration::from_secs(5);

@@ -44,6 +44,6 @@ pub(crate) fn apply(tunnel: &Userspace, keys: &KeyRing, plan: Option<TunnelPlan>
 }
 
 /// Puts every live flow to a new map.
-pub(crate) fn publish(tunnel: &Userspace, access: &AccessMap) {
+pub(crate) fn publish(tunnel: &Userspace, access: &Arc<AccessMap>) {
     tunnel.set_access(access, clock::moment());
 }

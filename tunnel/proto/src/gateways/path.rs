@@ -17,7 +17,8 @@ pub(super) struct Path {
     pub(super) peer: Peer,
 
     pub(super) last_sent: Option<Moment>,
-    last_called: Option<Moment>,
+    /// When something happened that boringtun's short timers wait on.
+    last_active: Option<Moment>,
     pub(super) silent_since: Option<Moment>,
     last_received: Option<Moment>,
     received_bytes: u64,
@@ -47,7 +48,7 @@ impl Path {
             index: config.index,
             peer: Peer::new(config, now),
             last_sent: None,
-            last_called: None,
+            last_active: None,
             silent_since: None,
             last_received: None,
             received_bytes: 0,
@@ -63,12 +64,13 @@ impl Path {
     /// Starts a handshake, or repeats the one under way.
     pub(super) fn call(&mut self, now: Moment) {
         self.peer.initiate(now);
-        self.last_called = Some(now);
+        self.last_active = Some(now);
         self.tick_soon(now);
     }
 
     pub(super) fn packet_sent(&mut self, length: usize, expects_answer: bool, now: Moment) {
         self.last_sent = Some(now);
+        self.last_active = Some(now);
         self.sent_bytes += as_u64(length);
         if expects_answer {
             self.unanswered_since.get_or_insert(now);
@@ -82,7 +84,10 @@ impl Path {
         self.silent_since = None;
         self.steady_from.get_or_insert(now);
         self.unanswered_since = None;
-        self.tick_soon(now);
+        if opened != Opened::Keepalive {
+            self.last_active = Some(now);
+            self.tick_soon(now);
+        }
         if let Opened::Packet(_) = opened {
             self.tolerance = TOLERANCE;
             self.burst.packet_received(now);
@@ -125,13 +130,17 @@ impl Path {
 
     /// Returns for how long the gateway has answered without fail.
     pub(super) fn steady_since(&self, now: Moment) -> Duration {
-        self.steady_from.map_or(Duration::ZERO, |from| now.since(from))
+        self.steady_from
+            .map_or(Duration::ZERO, |from| now.since(from))
     }
 
     /// Calls a gateway that is not in use; forgets its steadiness if it has
     /// not been heard for `limit`.
     pub(super) fn recheck(&mut self, limit: Duration, now: Moment) {
-        if self.last_received.is_none_or(|last| now.since(last) > limit) {
+        if self
+            .last_received
+            .is_none_or(|last| now.since(last) > limit)
+        {
             self.steady_from = None;
         }
         self.call(now);
@@ -142,8 +151,7 @@ impl Path {
             return;
         }
         self.peer.handle_timeout(now);
-        let last = [self.last_sent, self.last_received, self.last_called].into_iter().max();
-        let quiet = now.since(last.flatten().unwrap_or_default());
+        let quiet = now.since(self.last_active.unwrap_or_default());
         let period = match quiet {
             _ if quiet < ACTIVE => QUICK_TICK,
             _ if quiet < KEYS_GONE => SLOW_TICK,

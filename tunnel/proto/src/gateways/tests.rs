@@ -230,7 +230,11 @@ impl World {
             self.machine.handle_timeout(self.now);
             self.deliver();
             let due = self.machine.poll_timeout();
-            assert!(due.is_none_or(|due| due > self.now), "{due:?} at {:?}", self.now);
+            assert!(
+                due.is_none_or(|due| due > self.now),
+                "{due:?} at {:?}",
+                self.now
+            );
             if next.is_none() {
                 return;
             }
@@ -261,7 +265,9 @@ impl World {
             Err(_) => false,
         };
         while let Some((_, control)) = responder.poll_control() {
-            let _ = self.machine.handle_datagram(control.as_bytes(), to, &mut out, self.now);
+            let _ = self
+                .machine
+                .handle_datagram(control.as_bytes(), to, &mut out, self.now);
         }
         if answer && self.replies {
             self.receive_from(number);
@@ -273,7 +279,10 @@ impl World {
     fn send(&mut self) -> bool {
         let mut plain = packet([10, 1, 0, 2], [10, 9, 0, 1]);
         let mut out = [0; 2048];
-        let (to, length) = self.machine.seal(&mut plain, PACKET, &mut out, self.now).unwrap();
+        let (to, length) = self
+            .machine
+            .seal(&mut plain, PACKET, &mut out, self.now)
+            .unwrap();
         self.sent += 1;
         self.arrive(to, &out[..length])
     }
@@ -286,23 +295,35 @@ impl World {
         let mut plain = packet([10, 9, 0, 1], [10, 1, 0, 2]);
         let (mut wire, mut out) = ([0; 2048], [0; 2048]);
         let to = IpAddr::from([10, 1, 0, 2]);
-        let (_, length) =
-            self.responders[number].seal(&mut plain, PACKET, to, &mut wire, self.now).unwrap();
+        let (_, length) = self.responders[number]
+            .seal(&mut plain, PACKET, to, &mut wire, self.now)
+            .unwrap();
         let from = SocketAddr::from(([192, 0, 2, 1], 51820));
-        let opened = self.machine.handle_datagram(&wire[..length], from, &mut out, self.now);
+        let opened = self
+            .machine
+            .handle_datagram(&wire[..length], from, &mut out, self.now);
         assert!(opened.unwrap().is_some());
     }
 
     fn in_use(&self) -> Option<usize> {
-        self.machine.status().iter().position(|status| status.state == GatewayState::InUse)
+        self.machine
+            .status()
+            .iter()
+            .position(|status| status.state == GatewayState::InUse)
     }
 }
 
 fn responder(number: u8) -> Responder {
     let now = Moment::default();
-    let mut responder = Responder::new(key(number), vec!["10.9.0.0/16".parse().unwrap()], 1420, now);
+    let mut responder =
+        Responder::new(key(number), vec!["10.9.0.0/16".parse().unwrap()], 1420, now);
     let mut seed = Seed::new(u64::from(number));
-    responder.add_peer(ours().public_key(), vec!["10.1.0.2".parse().unwrap()], || seed.next(), now);
+    responder.add_peer(
+        ours().public_key(),
+        vec!["10.1.0.2".parse().unwrap()],
+        || seed.draw(),
+        now,
+    );
     responder
 }
 

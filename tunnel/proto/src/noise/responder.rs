@@ -46,7 +46,12 @@ pub struct Received<'a> {
 impl Responder {
     /// Creates a responder whose peers may reach `destinations`.
     #[must_use]
-    pub fn new(private_key: PrivateKey, destinations: Vec<Prefix>, mtu: usize, now: Moment) -> Self {
+    pub fn new(
+        private_key: PrivateKey,
+        destinations: Vec<Prefix>,
+        mtu: usize,
+        now: Moment,
+    ) -> Self {
         Self {
             doorkeeper: Doorkeeper::new(&private_key),
             private_key,
@@ -120,7 +125,7 @@ impl Responder {
             Ok(Admitted::Session(index)) => Some(index),
             Err(Refused::Cookie(cookie)) => {
                 if self.cookies.len() < MAX_COOKIES {
-                    self.cookies.push((from, cookie));
+                    self.cookies.push((from, *cookie));
                 }
                 return Err(Rejected::UnderLoad);
             }
@@ -198,7 +203,9 @@ impl Responder {
     }
 
     fn client_at_mut(&mut self, inner: IpAddr) -> Option<&mut Client> {
-        self.clients.values_mut().find(|client| client.speaks_for(inner))
+        self.clients
+            .values_mut()
+            .find(|client| client.speaks_for(inner))
     }
 }
 

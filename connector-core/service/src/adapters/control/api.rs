@@ -76,19 +76,19 @@ impl ControlPlane {
         self.ask(with_json(request, enrolment)?).await
     }
 
-    /// Waits for a configuration other than the one that `validator` names.
+    /// Waits for a configuration other than the one that `validator` names, for
+    /// at most `patience`.
     pub(super) async fn configuration(
         &self,
         credential: &HostCredential,
         validator: Option<&Validator>,
+        patience: Duration,
     ) -> Result<Fetched, ApiError> {
         let mut endpoint = self.discover().await?.configuration_endpoint.clone();
-        let mut limit = REQUEST_LIMIT;
         if validator.is_some() {
             endpoint
                 .query_pairs_mut()
-                .append_pair("wait", &POLL.as_secs().to_string());
-            limit += POLL;
+                .append_pair("wait", &patience.as_secs().to_string());
         }
         let mut request = self
             .http
@@ -99,7 +99,7 @@ impl ControlPlane {
             request = request.header(IF_NONE_MATCH, etag);
         }
 
-        let answer = web::send(request, limit, MAX_DOCUMENT).await?;
+        let answer = web::send(request, REQUEST_LIMIT + patience, MAX_DOCUMENT).await?;
         match answer.status {
             StatusCode::OK => Ok(Fetched::Document {
                 jws: String::from_utf8(answer.body)
@@ -251,7 +251,7 @@ impl ApiError {
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long the control plane may hold a request for the next configuration.
-const POLL: Duration = Duration::from_secs(50);
+pub(super) const POLL: Duration = Duration::from_secs(50);
 
 /// Long enough for clocks that differ a little, well below the 120 s that are accepted.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);

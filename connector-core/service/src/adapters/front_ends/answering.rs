@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use connector_core::connector::{Event, SignInMethod, Standing};
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
-use connector_platform::private::PrivateDir;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::Events;
-use super::super::sign_in::{self, Progress};
+use super::super::sign_in::Progress;
 use super::connection::Connection;
 use crate::view::View;
 
@@ -21,16 +20,11 @@ mod why;
 pub(super) struct Answering {
     view: Arc<View>,
     events: Events,
-    state: PrivateDir,
 }
 
 impl Answering {
-    pub(super) fn new(view: Arc<View>, events: Events, state: PrivateDir) -> Self {
-        Self {
-            view,
-            events,
-            state,
-        }
+    pub(super) fn new(view: Arc<View>, events: Events) -> Self {
+        Self { view, events }
     }
 
     pub(super) async fn answer(&self, request: Request, to: &mut Connection) -> io::Result<()> {
@@ -43,10 +37,7 @@ impl Answering {
             } => return self.decisions(follow, denied, limit, to).await,
             Request::Down => self.order(Event::Paused).await,
             Request::Login => return self.login(to).await,
-            Request::Logout => {
-                sign_in::forget(&self.state);
-                self.order(Event::SignOutRequested).await
-            }
+            Request::Logout => self.order(Event::SignOutRequested).await,
             Request::Posture { refresh } => self.posture(refresh).await,
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::Status { follow } => return self.status(follow, to).await,
