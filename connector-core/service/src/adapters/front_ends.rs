@@ -3,11 +3,12 @@
 mod answering;
 mod connection;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use connector_platform::endpoint::Listener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use self::answering::Answering;
 use self::connection::Connection;
@@ -21,6 +22,7 @@ pub(crate) fn start(listener: Listener, view: Arc<View>, events: Events) -> Task
 
 async fn accept(mut listener: Listener, answering: Arc<Answering>) {
     let mut connections = JoinSet::new();
+    let mut oldest_first = VecDeque::new();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -31,16 +33,20 @@ async fn accept(mut listener: Listener, answering: Arc<Answering>) {
             }
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= MAX_CONNECTIONS {
-            tracing::warn!("Too many front-ends are connected");
-            continue;
+        oldest_first.retain(|connection: &AbortHandle| !connection.is_finished());
+        if oldest_first.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            // Front-ends that were forgotten must not keep new ones out.
+            tracing::warn!("Too many front-ends are connected; the oldest is turned away");
+            oldest.abort();
         }
         let answering = Arc::clone(&answering);
-        connections.spawn(async move {
+        oldest_first.push_back(connections.spawn(async move {
             if let Err(error) = Connection::new(stream).serve(peer, &answering).await {
                 tracing::debug!(%error, "A front-end's connection ended");
             }
-        });
+        }));
     }
 }
 

@@ -28,6 +28,15 @@ impl Gate {
         }
     }
 
+    async fn open(&self, flow: &Flow) -> Result<FlowStream, Unopened> {
+        let permit = self.authorizer.authorize(flow).await;
+        let permit = permit.map_err(Unopened::Denied)?;
+        self.tunnel
+            .dial(permit)
+            .await
+            .map_err(Unopened::Unreachable)
+    }
+
     async fn owner(&self, client: SocketAddr, local: SocketAddr) -> std::io::Result<Owner> {
         let owners = Arc::clone(&self.owners);
         tokio::task::spawn_blocking(move || {
@@ -39,6 +48,12 @@ impl Gate {
         .await
         .map_err(std::io::Error::other)?
     }
+}
+
+/// Why a flow did not open.
+enum Unopened {
+    Denied(Denial),
+    Unreachable(DialError),
 }
 
 impl Upstream for Gate {
@@ -67,15 +82,20 @@ impl Upstream for Gate {
             protocol: Protocol::Tcp(target.port),
             workload: client.clone(),
         };
-        let permit = self
-            .authorizer
-            .authorize(&flow)
-            .await
-            .map_err(|denial| refusal(&denial))?;
-        self.tunnel
-            .dial(permit)
-            .await
-            .map_err(|error| unreachable(&error))
+        match self.open(&flow).await {
+            // What the permit rested on changed between the answer and the
+            // connection; nobody has said no.
+            Err(Unopened::Unreachable(DialError::Cut(denial)))
+                if denial.reason == Reason::LeaseExpired =>
+            {
+                self.open(&flow).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|unopened| match unopened {
+            Unopened::Denied(denial) => refusal(&denial),
+            Unopened::Unreachable(error) => unreachable(&error),
+        })
     }
 
     fn pac_patterns(&self) -> Vec<String> {
