@@ -106,9 +106,9 @@ pub enum Event {
         attempt: Attempt,
         /// The session.
         session: Session,
+        /// How long ago the person signed in, if it was before this start.
+        signed_in_ago: Duration,
     },
-    /// The control plane ended the session.
-    SessionRevoked(SessionId),
     /// A sign-in did not lead to a session.
     SignInFailed {
         /// The sign-in's attempt.
@@ -116,6 +116,8 @@ pub enum Event {
         /// Whether trying again by itself may help.
         retry: bool,
     },
+    /// Whoever asked for the sign-in under way no longer waits for it.
+    SignInAbandoned,
     /// Somebody wants to sign in.
     SignInRequested(SignInMethod),
     /// The person signed out.
@@ -273,17 +275,23 @@ impl Connector {
                 self.enforcer.handle_recorded(attempt, written, now.moment);
             }
             Event::Resumed => self.paused = false,
-            Event::SessionOpened { attempt, session } => {
+            Event::SessionOpened {
+                attempt,
+                session,
+                signed_in_ago,
+            } => {
                 let limits = self.known.configuration.as_ref().map(|known| known.session);
-                if self
-                    .known
-                    .signing_in
-                    .handle_opened(attempt, session, limits, now.moment)
-                {
+                if self.known.signing_in.handle_opened(
+                    attempt,
+                    session,
+                    signed_in_ago,
+                    limits,
+                    now.moment,
+                ) {
                     self.enforcer.clear();
                 }
             }
-            Event::SessionRevoked(id) => self.known.signing_in.handle_revoked(&id),
+            Event::SignInAbandoned => self.known.signing_in.handle_abandoned(),
             Event::SignInFailed { attempt, retry } => {
                 self.known
                     .signing_in

@@ -43,7 +43,7 @@ pub enum Standing {
     Connected,
     /// Signed in; the tunnel is coming up.
     Connecting,
-    /// Signed in, but no gateway answers, or the control plane cannot be reached.
+    /// Signed in, but no gateway answers.
     Degraded,
     /// Switched off by the person.
     Paused,

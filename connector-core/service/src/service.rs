@@ -112,7 +112,7 @@ fn start_control(
         device_name: settings.device_name.clone(),
         enrolment_token_file: settings.enrolment_token_file.clone(),
     };
-    Ok(Control::start(config, events.clone()))
+    Ok(Control::start(config, events.clone())?)
 }
 
 /// The proxy, if it is switched on.

@@ -193,7 +193,14 @@ impl Effective {
             log_dir: self.path("service.log_dir")?,
             socket: self.path("service.socket")?,
             proxy_listen: enabled.then_some(listen),
-            log_level: self.required("log.level", |text| Ok(text.to_owned()))?,
+            log_level: self.required("log.level", |text| {
+                // A lone word that is no level would be taken for a target, and hide everything.
+                let is_filter = text.contains(['=', ',']) || LEVELS.contains(&text);
+                let problem = "write off, error, warn, info, debug, trace, or target=level";
+                is_filter
+                    .then(|| text.to_owned())
+                    .ok_or_else(|| problem.to_owned())
+            })?,
             log_format: self.required("log.format", |text| match text {
                 "json" => Ok(LogFormat::Json),
                 "text" => Ok(LogFormat::Text),
@@ -279,6 +286,8 @@ impl Effective {
             .collect()
     }
 }
+
+const LEVELS: [&str; 6] = ["debug", "error", "info", "off", "trace", "warn"];
 
 fn display(error: impl std::fmt::Display) -> String {
     error.to_string()

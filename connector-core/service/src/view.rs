@@ -212,8 +212,8 @@ fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> R
         ),
         Standing::Starting => match &control.problem {
             Some(problem) => (
-                format!("No configuration yet: {problem}."),
-                Some("Check the network and control_plane.url; the connector keeps trying."),
+                format!("No configuration yet: {}.", problem.message),
+                Some(problem.remedy),
             ),
             None => ("Waiting for the configuration.".to_owned(), None),
         },

@@ -82,6 +82,7 @@ impl SigningIn {
         &mut self,
         attempt: Attempt,
         mut session: Session,
+        signed_in_ago: Duration,
         limits: Option<SessionLimits>,
         now: Moment,
     ) -> bool {
@@ -92,7 +93,8 @@ impl SigningIn {
         }
         self.end();
         let idle_limit = limits.map_or(Duration::ZERO, |limits| limits.idle);
-        session.limit(limits.map_or(Duration::ZERO, |limits| limits.absolute), now);
+        let absolute = limits.map_or(Duration::ZERO, |limits| limits.absolute);
+        session.limit(absolute.saturating_sub(signed_in_ago), now);
         self.sign_in = SignIn::Idle;
         self.expired = false;
         self.session = Some(OpenSession {
@@ -133,9 +135,9 @@ impl SigningIn {
         self.end();
     }
 
-    pub(super) fn handle_revoked(&mut self, id: &SessionId) {
-        if self.session().is_some_and(|session| session.id == *id) {
-            self.expire();
+    pub(super) fn handle_abandoned(&mut self) {
+        if self.is_under_way() {
+            self.sign_in = SignIn::Idle;
         }
     }
 

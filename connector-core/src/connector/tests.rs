@@ -272,6 +272,36 @@ fn no_session_outlives_its_absolute_limit() {
 }
 
 #[test]
+fn a_restart_does_not_renew_the_absolute_limit() {
+    let mut world = World::default();
+    world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
+    world.feed(Event::SignInRequested(SignInMethod::Stored));
+    let attempt = world.sign_ins.pop().unwrap();
+
+    world.feed(Event::SessionOpened {
+        attempt,
+        session: session(world.now),
+        signed_in_ago: Duration::from_secs(35_990),
+    });
+
+    assert!(world.connector.session().is_some());
+    world.sleep(Duration::from_secs(10));
+    assert!(world.connector.session().is_none());
+}
+
+#[test]
+fn a_sign_in_that_nobody_waits_for_is_given_up() {
+    let mut world = World::default();
+    world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
+    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    assert_eq!(world.connector.standing(), Standing::SigningIn);
+
+    world.feed(Event::SignInAbandoned);
+
+    assert_eq!(world.connector.standing(), Standing::SignedOut);
+}
+
+#[test]
 fn switching_off_denies_and_switching_on_needs_no_new_sign_in() {
     let mut world = World::signed_in();
 
@@ -320,6 +350,7 @@ fn a_session_that_comes_too_late_is_given_back() {
     world.feed(Event::SessionOpened {
         attempt,
         session: session(world.now),
+        signed_in_ago: Duration::ZERO,
     });
 
     assert!(world.connector.session().is_none());
@@ -338,7 +369,11 @@ fn signing_in_again_ends_the_session_before_and_keeps_what_is_stored() {
         id: "s2".into(),
         ..session(world.now)
     };
-    world.feed(Event::SessionOpened { attempt, session });
+    world.feed(Event::SessionOpened {
+        attempt,
+        session,
+        signed_in_ago: Duration::ZERO,
+    });
 
     assert_eq!(world.ended, [SessionId::from("s1")]);
     assert!(!world.forgotten);
@@ -428,7 +463,11 @@ impl World {
         world.feed(Event::SignInRequested(SignInMethod::Browser));
         let attempt = world.sign_ins.pop().unwrap();
         let session = session(world.now);
-        world.feed(Event::SessionOpened { attempt, session });
+        world.feed(Event::SessionOpened {
+            attempt,
+            session,
+            signed_in_ago: Duration::ZERO,
+        });
         world
     }
 

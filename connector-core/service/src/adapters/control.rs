@@ -6,7 +6,7 @@ mod enrolment;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::configuration::{Configuration, Trust, Version};
+use connector_core::configuration::{Configuration, Rejected, Trust, Version};
 use connector_core::connector::Event;
 use connector_platform::clock;
 use connector_platform::private::{PrivateDir, PrivateError};
@@ -21,10 +21,17 @@ use super::{Events, Task};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ControlState {
     pub(crate) reachable: bool,
-    /// What the last failure was, for people.
-    pub(crate) problem: Option<String>,
+    /// What the last failure was.
+    pub(crate) problem: Option<Problem>,
     /// Set once the host is enrolled.
     pub(crate) credential: Option<Arc<HostCredential>>,
+}
+
+/// Why the control plane cannot be used, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) remedy: &'static str,
 }
 
 /// What the adapter needs.
@@ -46,10 +53,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn start(config: Config, events: Events) -> Self {
+    /// Starts with what earlier runs left.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known which version of the configuration was accepted
+    /// last: starting anyway would let an older one in.
+    pub(crate) fn start(config: Config, events: Events) -> Result<Self, FloorError> {
+        let known = Known::restore(&config)?;
         let (sender, state) = watch::channel(ControlState::default());
-        let task = Task::spawn(keep_in_touch(config, events, sender));
-        Self { state, _task: task }
+        let task = Task::spawn(keep_in_touch(known, config, events, sender));
+        Ok(Self { state, _task: task })
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<ControlState> {
@@ -57,8 +71,12 @@ impl Control {
     }
 }
 
-async fn keep_in_touch(config: Config, events: Events, state: watch::Sender<ControlState>) {
-    let mut known = Known::restore(&config);
+async fn keep_in_touch(
+    mut known: Known,
+    config: Config,
+    events: Events,
+    state: watch::Sender<ControlState>,
+) {
     if let Some(configuration) = known.configuration.take() {
         let _ = events
             .send(Event::ConfigurationAccepted(Box::new(configuration)))
@@ -84,13 +102,10 @@ async fn keep_in_touch(config: Config, events: Events, state: watch::Sender<Cont
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "The control plane cannot be used"
-                );
+                tracing::warn!(%error, "The control plane cannot be used");
                 state.send_modify(|state| {
                     state.reachable = false;
-                    state.problem = Some(format!("{error:#}"));
+                    state.problem = Some(Problem::of(&error));
                 });
                 tokio::time::sleep(pause(failures)).await;
             }
@@ -107,11 +122,8 @@ struct Known {
 }
 
 impl Known {
-    fn restore(config: &Config) -> Self {
-        let floor = read_floor(&config.state).unwrap_or_else(|error| {
-            tracing::error!(%error, "The version of the last configuration cannot be read");
-            Version::default()
-        });
+    fn restore(config: &Config) -> Result<Self, FloorError> {
+        let floor = read_floor(&config.state)?;
         let stored = config.state.read(CONFIGURATION).ok().flatten();
         let configuration = stored
             .and_then(|jws| String::from_utf8(jws).ok())
@@ -124,12 +136,12 @@ impl Known {
                     )
                     .ok()
             });
-        Self {
+        Ok(Self {
             credential: None,
             configuration,
             floor,
             validator: None,
-        }
+        })
     }
 
     /// One step: enrol if need be, then wait for the next configuration.
@@ -178,12 +190,55 @@ impl Known {
     }
 }
 
-fn read_floor(state: &PrivateDir) -> Result<Version, PrivateError> {
-    let floor = state.read(FLOOR)?;
-    let parsed = floor
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|text| text.trim().parse().ok());
-    Ok(parsed.map_or_else(Version::default, Version))
+impl Problem {
+    fn of(error: &anyhow::Error) -> Self {
+        let remedy = if let Some(rejected) = error.downcast_ref::<Rejected>() {
+            match rejected {
+                Rejected::Signature(_) => {
+                    "Compare control_plane.policy_key with what your administrator gave you."
+                }
+                Rejected::Expired { .. } => {
+                    "Check this device's clock, then tell your administrator."
+                }
+                Rejected::Invalid { .. }
+                | Rejected::Malformed { .. }
+                | Rejected::OlderVersion { .. } => "Tell your administrator.",
+            }
+        } else if error
+            .downcast_ref::<ApiError>()
+            .is_some_and(ApiError::is_refusal)
+        {
+            "Ask your administrator for a new enrolment token, or whether this device was removed."
+        } else {
+            "Check the network and control_plane.url; the connector keeps trying."
+        };
+        Self {
+            message: error.to_string().trim_end_matches('.').to_owned(),
+            remedy,
+        }
+    }
+}
+
+fn read_floor(state: &PrivateDir) -> Result<Version, FloorError> {
+    let Some(bytes) = state.read(FLOOR)? else {
+        return Ok(Version::default());
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let version = text.trim().parse();
+    version.map(Version).map_err(|_| FloorError::Damaged {
+        path: state.path(FLOOR).display().to_string(),
+    })
+}
+
+/// The version that was accepted last is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FloorError {
+    #[error(
+        "{path} is damaged, so an older configuration could not be told from a new one; restore it, or enrol this device anew with an empty state directory"
+    )]
+    Damaged { path: String },
+    #[error(transparent)]
+    Private(#[from] PrivateError),
 }
 
 fn pause(failures: u32) -> Duration {

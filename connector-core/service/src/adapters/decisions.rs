@@ -6,6 +6,7 @@ mod report;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -26,6 +27,7 @@ pub(crate) struct DecisionLog {
     thread: Option<thread::JoinHandle<()>>,
     recent: Recent,
     events: Events,
+    lost: Arc<AtomicU64>,
 }
 
 type Entry = (Option<Attempt>, Box<Record>);
@@ -42,11 +44,13 @@ impl DecisionLog {
     pub(crate) fn open(dir: PrivateDir, events: Events) -> Result<Self, LogError> {
         let recent = Recent::new();
         let file = LogFile::open(dir, &recent)?;
+        let lost = Arc::default();
         let (entries, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             file,
             recent: recent.clone(),
             events: events.clone(),
+            lost: Arc::clone(&lost),
         };
         let thread = thread::Builder::new()
             .name("decisions".into())
@@ -57,6 +61,7 @@ impl DecisionLog {
             thread: Some(thread),
             recent,
             events,
+            lost,
         })
     }
 
@@ -68,6 +73,7 @@ impl DecisionLog {
         };
         if refused {
             tracing::error!("The decision log cannot keep up");
+            self.lost.fetch_add(1, Ordering::Relaxed);
             if let Some(attempt) = attempt {
                 // With the event queue full as well, the core's own deadline refuses.
                 let _ = self.events.try_send(Event::Recorded {
@@ -126,11 +132,14 @@ struct Writer {
     file: LogFile,
     recent: Recent,
     events: Events,
+    /// Decisions that found the queue full, and left their numbers unused.
+    lost: Arc<AtomicU64>,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
         while let Some((attempt, record)) = queue.blocking_recv() {
+            self.file.next += self.lost.swap(0, Ordering::Relaxed);
             let outcome = self.file.append(&record);
             let written = outcome.is_ok();
             match outcome {
@@ -204,11 +213,16 @@ impl LogFile {
             self.rotate()?;
         }
         let event = record.to_ocsf(self.next, env!("CARGO_PKG_VERSION"));
+        // A number that is missing in the log tells of a decision that was lost.
+        self.next += 1;
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
+        if let Err(error) = self.file.write_all(&line) {
+            // What was written of it must not run into the next line.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
         self.length += line.len() as u64;
-        self.next += 1;
         Ok(event)
     }
 

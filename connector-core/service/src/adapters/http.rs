@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use rustls::{ClientConfig, RootCertStore};
 
 /// Asks servers.
 #[derive(Debug, Clone)]
@@ -13,21 +14,34 @@ pub(crate) struct Http(Client);
 
 impl Http {
     /// Prepares to ask servers; trusts the system's certificate authorities.
+    /// A system without any can still ask servers on its own loopback.
     pub(crate) fn new() -> Result<Self, HttpError> {
-        Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_LIMIT)
-            .user_agent(concat!("ztnad/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(Self)
-            .map_err(HttpError::new)
+        let trusting = builder().build().or_else(|error| {
+            let error = HttpError::new(error);
+            tracing::warn!(%error, "This system's certificate authorities cannot be read; no https server is trusted");
+            builder().tls_backend_preconfigured(trust_nobody()).build()
+        });
+        trusting.map(Self).map_err(HttpError::new)
     }
 
     /// Returns the client to build a request with.
     pub(crate) fn client(&self) -> &Client {
         &self.0
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_LIMIT)
+        .user_agent(concat!("ztnad/", env!("CARGO_PKG_VERSION")))
+}
+
+fn trust_nobody() -> ClientConfig {
+    ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 /// An answer, read to its end.

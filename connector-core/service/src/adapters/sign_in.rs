@@ -90,7 +90,11 @@ impl SignIn {
         progress.send_replace(Progress::Working);
         self.under_way = Some(Task::spawn(async move {
             let event = match sign_in(&config, &at, method, &progress).await {
-                Ok(session) => Event::SessionOpened { attempt, session },
+                Ok((session, signed_in_ago)) => Event::SessionOpened {
+                    attempt,
+                    session,
+                    signed_in_ago,
+                },
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "The sign-in failed");
                     let retry = error.may_pass();
@@ -133,28 +137,32 @@ async fn sign_in(
     at: &IdentityProvider,
     method: SignInMethod,
     progress: &watch::Sender<Progress>,
-) -> Result<Session, SignInError> {
+) -> Result<(Session, Duration), SignInError> {
     let provider = Provider::discover(config.http.clone(), at).await?;
-    let signed_in = match method {
+    let now = clock::now().wall.unix_seconds();
+    let (signed_in, signed_in_at) = match method {
         SignInMethod::Browser => {
             let show = |url: String| {
                 progress.send_replace(Progress::AwaitingPerson { url });
             };
-            provider.sign_in_with_browser(show).await?
+            let signed_in = provider.sign_in_with_browser(show).await?;
+            (signed_in, clock::now().wall.unix_seconds())
         }
         SignInMethod::Stored => {
-            let token = stored::read(&config.state)?
+            let stored = stored::read(&config.state)?
                 .filter(|stored| stored.issuer == at.issuer.as_str())
-                .ok_or(SignInError::NothingStored)?
-                .refresh_token;
-            provider.refresh(token).await?
+                .ok_or(SignInError::NothingStored)?;
+            let signed_in = provider.refresh(stored.refresh_token).await?;
+            (signed_in, stored.signed_in_at)
         }
     };
     progress.send_replace(Progress::Working);
     if let Some(refresh_token) = &signed_in.refresh_token {
-        stored::write(&config.state, at.issuer.as_str(), refresh_token)?;
+        let issuer = at.issuer.as_str();
+        stored::write(&config.state, issuer, refresh_token, signed_in_at)?;
     }
-    open_session(config, signed_in).await
+    let signed_in_ago = Duration::from_secs(now.saturating_sub(signed_in_at));
+    Ok((open_session(config, signed_in).await?, signed_in_ago))
 }
 
 async fn open_session(config: &Config, signed_in: SignedIn) -> Result<Session, SignInError> {

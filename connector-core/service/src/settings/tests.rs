@@ -76,6 +76,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_origin() {
         ("[proxy]\nlisten = 80", "a text in quotes"),
         ("[proxy]\nenabled = \"yes\"", "true or false"),
         ("[log]\nformat = \"xml\"", "text or json"),
+        ("[log]\nlevel = \"inof\"", "write off, error"),
         ("[service]\nstate_dir = \"here\"", "an absolute path"),
         ("[log\n", "test.toml, line 6:"),
     ] {

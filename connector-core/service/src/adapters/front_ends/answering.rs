@@ -98,7 +98,10 @@ impl Answering {
         loop {
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return Ok(()) },
-                () = to.gone() => return Ok(()),
+                () = to.gone() => {
+                    let _ = self.events.send(Event::SignInAbandoned).await;
+                    return Ok(());
+                }
             }
             let now = progress.borrow_and_update().clone();
             match now {
@@ -132,14 +135,14 @@ impl Answering {
     }
 
     fn not_configured(&self) -> Reply {
-        let problem = self.view.control.borrow().problem.clone();
-        failed(
-            FailureKind::Offline,
-            &problem.unwrap_or_else(|| {
-                "no configuration has arrived from the control plane yet".to_owned()
-            }),
-            Some("Check the network and control_plane.url; the connector keeps trying."),
-        )
+        match &self.view.control.borrow().problem {
+            Some(problem) => failed(FailureKind::Offline, &problem.message, Some(problem.remedy)),
+            None => failed(
+                FailureKind::Offline,
+                "no configuration has arrived from the control plane yet",
+                Some("Try again in a moment; `ztna status` shows when it is there."),
+            ),
+        }
     }
 
     async fn status(&self, follow: bool, to: &mut Connection) -> io::Result<()> {

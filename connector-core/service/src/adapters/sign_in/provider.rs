@@ -60,6 +60,7 @@ impl Provider {
             .map_err(ProviderError::unavailable)?;
         for endpoint in [
             Some(metadata.authorization_endpoint().url()),
+            Some(metadata.jwks_uri().url()),
             metadata.token_endpoint().map(|endpoint| endpoint.url()),
             metadata
                 .additional_metadata()

@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 pub(super) struct StoredSignIn {
     pub(super) issuer: String,
     pub(super) refresh_token: Zeroizing<String>,
+    /// When the person was last at the provider, in Unix seconds.
+    pub(super) signed_in_at: u64,
 }
 
 pub(super) fn read(state: &PrivateDir) -> Result<Option<StoredSignIn>, StoreError> {
@@ -18,6 +20,7 @@ pub(super) fn read(state: &PrivateDir) -> Result<Option<StoredSignIn>, StoreErro
     Ok(Some(StoredSignIn {
         issuer: raw.issuer,
         refresh_token: Zeroizing::new(raw.refresh_token),
+        signed_in_at: raw.signed_in_at,
     }))
 }
 
@@ -27,10 +30,12 @@ pub(super) fn write(
     state: &PrivateDir,
     issuer: &str,
     refresh_token: &str,
+    signed_in_at: u64,
 ) -> Result<(), StoreError> {
     let raw = RawSignIn {
         issuer: issuer.to_owned(),
         refresh_token: refresh_token.to_owned(),
+        signed_in_at,
     };
     let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
     Ok(state.write(SIGN_IN, &bytes)?)
@@ -53,6 +58,7 @@ pub(crate) enum StoreError {
 struct RawSignIn {
     issuer: String,
     refresh_token: String,
+    signed_in_at: u64,
 }
 
 const SIGN_IN: &str = "sign-in.json";
