@@ -11,6 +11,7 @@ mod flow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::audit::DecidedBy;
 use crate::catalogue::{Catalogue, Lookup, Resource, ResourceId, SiteId};
 use crate::time::Moment;
 
@@ -43,6 +44,7 @@ pub(crate) enum Answer {
     Granted(Grant),
     Refused {
         denial: Denial,
+        decided_by: DecidedBy,
         until: Moment,
     },
     /// Something the grant rested on changed and the policy is being asked
@@ -87,7 +89,7 @@ impl AccessMap {
             Some(Answer::Granted(grant)) if now < grant.lease_ends => {
                 Verdict::Permitted(Permit::new(flow, grant))
             }
-            Some(Answer::Refused { denial, until }) if now < *until => {
+            Some(Answer::Refused { denial, until, .. }) if now < *until => {
                 Verdict::Denied(denial.clone())
             }
             Some(Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
@@ -134,23 +136,35 @@ impl AccessMap {
         &self.content.catalogue
     }
 
+    /// Returns how many answers are in force.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.content.answers.len()
+    }
+
     /// Returns why nothing at all is reachable, if so.
     #[must_use]
     pub fn closed(&self) -> Option<&Denial> {
         self.content.closed.as_ref()
     }
 
-    /// Returns what is known about access to `resource` at `now`: permitted,
-    /// denied, or nothing.
+    /// Returns what the policy's last word about `resource` is at `now`:
+    /// permitted, denied, or nothing.
     #[must_use]
     pub fn last_answer(&self, resource: &ResourceId, now: Moment) -> Option<Result<(), &Denial>> {
+        if self.content.closed.is_some() {
+            return None;
+        }
         let mut known = None;
         for (flow, answer) in self.content.answers.iter() {
             match answer {
                 Answer::Granted(grant) if grant.resource == *resource && now < grant.lease_ends => {
                     return Some(Ok(()));
                 }
-                Answer::Refused { denial, until } if now < *until => {
+                Answer::Refused { denial, until, .. }
+                    if now < *until
+                        && matches!(denial.reason, Reason::PolicyDenied | Reason::PostureUnmet) =>
+                {
                     if let Lookup::Offered(refused) = self.content.catalogue.lookup(flow)
                         && refused.id == *resource
                     {
@@ -169,7 +183,7 @@ impl Default for AccessMap {
         Self {
             generation: Generation::default(),
             content: Content {
-                closed: Some(Reason::SignedOut.into()),
+                closed: Some(Reason::NotConfigured.into()),
                 catalogue: Arc::default(),
                 answers: Arc::default(),
             },
@@ -276,7 +290,7 @@ mod tests {
     fn the_default_map_denies_everything() {
         let verdict = AccessMap::default().decide(&wiki(80), at(0));
 
-        assert_eq!(verdict, Verdict::Denied(Reason::SignedOut.into()));
+        assert_eq!(verdict, Verdict::Denied(Reason::NotConfigured.into()));
     }
 
     #[test]
@@ -347,7 +361,7 @@ mod tests {
         );
         assert_eq!(
             AccessMap::default().review(&permit, at(1)),
-            Err(Reason::SignedOut.into())
+            Err(Reason::NotConfigured.into())
         );
     }
 

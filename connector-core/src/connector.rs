@@ -14,7 +14,7 @@ use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Catalogue, Lookup};
 use crate::configuration::{Configuration, IdentityProvider};
 use crate::identity::{HostId, Session, SessionId};
-use crate::posture::{Check, CheckId, Facts, Measurement, Verdict};
+use crate::posture::{Check, Facts, Measurement, Verdict};
 use crate::time::{Moment, Now};
 
 use self::enforcer::{Enforcer, Grounds};
@@ -88,7 +88,7 @@ pub enum Event {
     /// The person switched the connector off.
     Paused,
     /// Checks were measured.
-    PostureMeasured(Vec<(CheckId, Measurement)>),
+    PostureMeasured(Vec<(Check, Measurement)>),
     /// Somebody wants to see fresh findings.
     PostureRefreshRequested,
     /// A decision was written down, or could not be.
@@ -117,7 +117,7 @@ pub enum Event {
         retry: bool,
     },
     /// Whoever asked for the sign-in under way no longer waits for it.
-    SignInAbandoned,
+    SignInAbandoned(Attempt),
     /// Somebody wants to sign in.
     SignInRequested(SignInMethod),
     /// The person signed out.
@@ -291,7 +291,7 @@ impl Connector {
                     self.enforcer.clear();
                 }
             }
-            Event::SignInAbandoned => self.known.signing_in.handle_abandoned(),
+            Event::SignInAbandoned(attempt) => self.known.signing_in.handle_abandoned(attempt),
             Event::SignInFailed { attempt, retry } => {
                 self.known
                     .signing_in
@@ -417,16 +417,18 @@ impl Connector {
     fn note_closed(&mut self, flow: &Flow, cut: Option<Denial>, now: Now) {
         self.enforcer.handle_closed(flow);
         if let Some(denial) = cut {
-            self.write(flow.clone(), Outcome::Revoked(denial), now);
+            let decided_by = self.enforcer.refused_by(flow, &denial);
+            self.write(flow.clone(), Outcome::Revoked(denial), decided_by, now);
         }
     }
 
     fn note_refused(&mut self, flow: Flow, denial: Denial, now: Now) {
-        self.write(flow, Outcome::Denied(denial), now);
+        let decided_by = self.enforcer.refused_by(&flow, &denial);
+        self.write(flow, Outcome::Denied(denial), decided_by, now);
     }
 
-    /// Writes down what this device decided by itself.
-    fn write(&mut self, flow: Flow, outcome: Outcome, now: Now) {
+    /// Writes down what came of a decision that was made before.
+    fn write(&mut self, flow: Flow, outcome: Outcome, decided_by: DecidedBy, now: Now) {
         let resource = match self.access.catalogue().lookup(&flow) {
             Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => {
                 Some(Arc::clone(resource))
@@ -438,7 +440,7 @@ impl Connector {
             flow,
             resource,
             outcome,
-            decided_by: DecidedBy::Local,
+            decided_by,
             latency: Duration::ZERO,
             session: self.known.signing_in.session().cloned(),
             host: self.known.host.clone(),
@@ -478,6 +480,10 @@ impl Connector {
             self.enforcer.settle(&grounds, &mut self.effects);
         }
 
+        if self.closed().is_some() {
+            // Open flows end for this reason, before what carries them is gone.
+            self.publish_access();
+        }
         self.publish_tunnel();
         self.publish_access();
     }

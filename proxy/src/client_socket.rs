@@ -11,29 +11,31 @@ use tokio::time::timeout;
 
 /// A client's TCP connection.
 ///
-/// Dropped between [`begin`](Self::begin) and [`complete`](Self::complete), for whatever
-/// reason, it is reset rather than closed, so that nobody takes a cut transfer for a
-/// whole one.
+/// Whatever ends it between [`begin`](Self::begin) and [`complete`](Self::complete), also
+/// the death of the process, it is reset rather than closed, so that nobody takes a cut
+/// transfer for a whole one.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     tcp: TcpStream,
-    midway: bool,
 }
 
 impl ClientSocket {
     /// Takes a connection that nothing was sent on.
     pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, midway: false }
+        Self { tcp }
     }
 
     /// Marks the beginning of somebody else's bytes.
-    pub(crate) fn begin(&mut self) {
-        self.midway = true;
+    pub(crate) fn begin(&self) {
+        // Now rather than on drop, so that it holds when the process is killed, too.
+        // Nothing is left to try where it fails; the close follows anyway.
+        let _reset = self.tcp.set_zero_linger();
     }
 
     /// Marks their end.
-    pub(crate) fn complete(&mut self) {
-        self.midway = false;
+    #[expect(deprecated, reason = "switching it off again blocks nobody")]
+    pub(crate) fn complete(&self) {
+        let _orderly = self.tcp.set_linger(None);
     }
 
     /// Says the last word and closes.
@@ -56,15 +58,6 @@ impl ClientSocket {
         };
         // However it goes, the connection is closed.
         let _ended = timeout(LINGER, farewell).await;
-    }
-}
-
-impl Drop for ClientSocket {
-    fn drop(&mut self) {
-        if self.midway {
-            // Nothing is left to try where this fails; the close follows anyway.
-            let _reset = self.tcp.set_zero_linger();
-        }
     }
 }
 

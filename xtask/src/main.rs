@@ -28,8 +28,17 @@ enum Command {
     Test(test::TestArgs),
 }
 
+/// The command line; `cargo demo -- --keep` and `cargo demo --keep` mean the same.
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    let separator = |place: usize, argument: &std::ffi::OsString| place == 2 && argument == "--";
+    std::env::args_os()
+        .enumerate()
+        .filter(move |(place, argument)| !separator(*place, argument))
+        .map(|(_, argument)| argument)
+}
+
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let outcome = match Arguments::parse_from(arguments()).command {
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Idle => {
             // A failing read ends it as well as an end of input.

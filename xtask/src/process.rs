@@ -38,9 +38,26 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     output(command).is_some()
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us, without what it told us about this package: build
+/// scripts that look at it would otherwise run anew, and everything above them.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let about_us = [
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_PRIMARY_",
+    ];
+    for (name, _) in std::env::vars_os() {
+        let is_about_us = name
+            .to_str()
+            .is_some_and(|name| about_us.iter().any(|start| name.starts_with(start)));
+        if is_about_us {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Prints one line for the developer.

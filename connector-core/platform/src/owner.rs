@@ -9,13 +9,6 @@ use connector_core::access::Workload;
 #[cfg_attr(not(target_os = "linux"), path = "owner/other.rs")]
 mod imp;
 
-/// Finds owners of connections; remembers which processes it found, since the
-/// same ones keep connecting.
-#[derive(Debug, Default)]
-pub struct Owners {
-    inner: imp::Owners,
-}
-
 /// The owner of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -25,17 +18,15 @@ pub struct Owner {
     pub workload: Workload,
 }
 
-impl Owners {
-    /// Returns who holds the socket that is bound to `client` and connected to
-    /// `server`, both on this machine. Blocks for as long as the system's
-    /// tables take to read.
-    ///
-    /// # Errors
-    ///
-    /// If the system does not tell; nobody must be let in then.
-    pub fn of_tcp(&mut self, client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
-        self.inner.of_tcp(client, server)
-    }
+/// Returns who holds the socket that is bound to `client` and connected to
+/// `server`, both on this machine. Blocks for as long as the system's tables
+/// take to read.
+///
+/// # Errors
+///
+/// If the system does not tell; nobody must be let in then.
+pub fn of_tcp(client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
+    imp::of_tcp(client, server)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -50,9 +41,7 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
 
-            let owner = Owners::default()
-                .of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap())
-                .unwrap();
+            let owner = of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).unwrap();
 
             assert!(owner.is_same_user);
             let Workload::Known(program) = owner.workload else {
@@ -64,11 +53,29 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_two_programs_hold_has_no_program() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let inherited = std::os::fd::OwnedFd::from(client.try_clone().unwrap());
+        let mut other = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::from(inherited))
+            .spawn()
+            .unwrap();
+
+        let owner = of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).unwrap();
+
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        assert_eq!(owner.workload, Workload::Unknown);
+    }
+
+    #[test]
     fn a_closed_connection_has_no_owner() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
 
-        assert!(Owners::default().of_tcp(nobody, server).is_err());
+        assert!(of_tcp(nobody, server).is_err());
     }
 }

@@ -14,11 +14,21 @@ pub(crate) mod sign_in;
 pub(crate) mod tunnelling;
 
 use connector_core::connector::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Brings events to the driver.
 pub(crate) type Events = mpsc::Sender<Event>;
+
+/// An event that somebody waits for until it has come into effect.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) event: Event,
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// Brings orders to the driver.
+pub(crate) type Orders = mpsc::Sender<Order>;
 
 /// A task that ends when its owner lets go of it.
 #[derive(Debug)]

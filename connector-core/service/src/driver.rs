@@ -6,7 +6,7 @@ use std::time::Duration;
 use connector_core::access::AccessMap;
 use connector_core::connector::{Connector, Effect, Event, PdpFailure};
 use connector_platform::clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tunnel::userspace::Userspace;
 
 use crate::adapters::decisions::DecisionLog;
@@ -14,7 +14,7 @@ use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::sign_in::SignIn;
-use crate::adapters::{Events, tunnelling};
+use crate::adapters::{Events, Order, tunnelling};
 use crate::view::Snapshot;
 
 /// Everything that effects are carried out with.
@@ -35,14 +35,21 @@ pub(crate) struct Adapters {
 pub(crate) async fn run(
     mut connector: Connector,
     mut events: mpsc::Receiver<Event>,
+    mut orders: mpsc::Receiver<Order>,
     mut adapters: Adapters,
 ) {
     let mut stopping = None;
+    let mut ordered: Option<oneshot::Sender<()>> = None;
     loop {
+        // Before the effects: whoever sees a tunnel go should know already why.
+        adapters.show(&connector);
         while let Some(effect) = connector.poll_effect() {
             adapters.start(effect, &connector);
         }
-        adapters.show(&connector);
+        if let Some(done) = ordered.take() {
+            // Whoever gave the order may have gone.
+            let _ = done.send(());
+        }
         if stopping.is_some() && adapters.tunnel.live_flows() == 0 && events.is_empty() {
             break;
         }
@@ -53,15 +60,23 @@ pub(crate) async fn run(
         let pause = stopping.map_or(pause, |deadline: tokio::time::Instant| {
             pause.min(deadline.saturating_duration_since(tokio::time::Instant::now()))
         });
-        match tokio::time::timeout(pause, events.recv()).await {
-            Ok(Some(event)) => {
+        let event = tokio::select! {
+            biased;
+            Some(order) = orders.recv() => {
+                ordered = Some(order.done);
+                Some(order.event)
+            }
+            Some(event) = events.recv() => Some(event),
+            () = tokio::time::sleep(pause) => None,
+        };
+        match event {
+            Some(event) => {
                 if matches!(event, Event::Stopping) {
                     stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
                 }
                 connector.handle_event(event, clock::now());
             }
-            Ok(None) => break,
-            Err(_) => connector.handle_timeout(clock::now()),
+            None => connector.handle_timeout(clock::now()),
         }
         if stopping.is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
             tracing::warn!("Some connections did not end in time");

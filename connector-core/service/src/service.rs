@@ -27,10 +27,16 @@ use crate::view::{Snapshot, View};
 
 /// Runs the service until it is told to stop.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let state = PrivateDir::open(&settings.state_dir)?;
+    let state = PrivateDir::open(&settings.state_dir)
+        .context("Failed to use service.state_dir (--state-dir)")?;
     let _instance = Instance::claim(&state)?;
-    let listener = Listener::bind(&settings.socket)?;
     let (events, queue) = mpsc::channel(EVENT_QUEUE);
+    let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
+    let log =
+        PrivateDir::open(&settings.log_dir).context("Failed to use service.log_dir (--log-dir)")?;
+    let decisions = DecisionLog::open(log, events.clone())?;
+    let proxy_listener = listen_for_proxy(&settings).await?;
+    let listener = Listener::bind(&settings.socket)?;
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
@@ -41,7 +47,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
             http: http.clone(),
             api,
             control: control.state(),
-            state: state.clone(),
+            store: sign_in::Store::new(state),
             keys: keys.clone(),
         },
         events.clone(),
@@ -57,13 +63,9 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::of(&connector)));
     let tunnel = tunnelling::start(events.clone());
     let authorizer = Authorizer::new(access, events.clone());
-    let decisions = DecisionLog::open(PrivateDir::open(&settings.log_dir)?, events.clone())?;
 
-    let (proxy, proxy_report) = start_proxy(
-        &settings,
-        Gate::new(authorizer.clone(), Arc::clone(&tunnel)),
-    )
-    .await?;
+    let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel));
+    let (proxy, proxy_report) = start_proxy(proxy_listener, gate)?;
     let view = View {
         snapshot,
         control: control.state(),
@@ -75,7 +77,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         control_plane: settings.control_plane,
         proxy: proxy_report,
     };
-    let front_ends = front_ends::start(listener, Arc::new(view), events.clone());
+    let front_ends = front_ends::start(listener, Arc::new(view), events.clone(), orders);
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 
@@ -90,7 +92,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         snapshot: snapshot_sender,
         events,
     };
-    driver::run(connector, queue, adapters).await;
+    driver::run(connector, queue, order_queue, adapters).await;
 
     drop((stop, front_ends, control));
     proxy.stop().await;
@@ -128,16 +130,24 @@ impl RunningProxy {
     }
 }
 
-async fn start_proxy(
-    settings: &Settings,
-    gate: Gate,
-) -> anyhow::Result<(RunningProxy, ProxyReport)> {
+/// Takes the proxy's port, before anything is said to the control plane.
+async fn listen_for_proxy(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = settings.proxy_listen else {
-        return Ok((RunningProxy(None), ProxyReport::default()));
+        return Ok(None);
     };
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("Failed to listen at {address} for the proxy; set proxy.listen to a free port")
     })?;
+    Ok(Some(listener))
+}
+
+fn start_proxy(
+    listener: Option<TcpListener>,
+    gate: Gate,
+) -> anyhow::Result<(RunningProxy, ProxyReport)> {
+    let Some(listener) = listener else {
+        return Ok((RunningProxy(None), ProxyReport::default()));
+    };
     let listen = listener.local_addr()?;
     let (stop, stopping) = oneshot::channel::<()>();
     let (done, stopped) = oneshot::channel();
@@ -170,3 +180,6 @@ fn stop_on_signal(events: Events) -> anyhow::Result<Task> {
 
 /// Facts that wait for the driver; it handles each within microseconds.
 const EVENT_QUEUE: usize = 16 * 1024;
+
+/// Orders that wait; each front-end has at most one.
+const ORDER_QUEUE: usize = 64;

@@ -117,7 +117,11 @@ impl Settings {
         layers.push(Layer::read(&paths.admin_config)?);
         layers.push(defaults(paths));
 
-        Effective { layers }.parse()
+        Effective {
+            layers,
+            file: user.unwrap_or(&paths.admin_config).to_owned(),
+        }
+        .parse()
     }
 }
 
@@ -148,12 +152,16 @@ fn device_name() -> String {
 /// The layers, the strongest first.
 struct Effective {
     layers: Vec<Layer>,
+    /// The file to name where a setting is missing.
+    file: PathBuf,
 }
 
 impl Effective {
     fn parse(&self) -> Result<Settings, SettingsError> {
         let mut control_plane = self.required("control_plane.url", |text| {
-            let url = Url::parse(text).map_err(|error| error.to_string())?;
+            let url = Url::parse(text).map_err(|error| {
+                format!("{error}; write a URL, as in https://ztna.corp.example/")
+            })?;
             if is_secure(&url) {
                 Ok(url)
             } else {
@@ -210,6 +218,13 @@ impl Effective {
         })
     }
 
+    fn missing(&self, key: &'static str) -> SettingsError {
+        SettingsError::Missing {
+            key,
+            file: self.file.clone(),
+        }
+    }
+
     fn find(&self, key: &str) -> Option<(&Value, &Origin)> {
         self.layers.iter().find_map(|layer| layer.find(key))
     }
@@ -231,7 +246,7 @@ impl Effective {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, SettingsError> {
         let Some((Value::Text(text), origin)) = self.find(key) else {
-            return Err(SettingsError::Missing { key });
+            return Err(self.missing(key));
         };
         parse(text).map_err(|problem| SettingsError::Invalid {
             key,
@@ -247,8 +262,16 @@ impl Effective {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, SettingsError> {
         let Some((Value::List(items), origin)) = self.find(key) else {
-            return Err(SettingsError::Missing { key });
+            return Err(self.missing(key));
         };
+        if items.is_empty() {
+            return Err(SettingsError::Invalid {
+                key,
+                value: String::new(),
+                origin: origin.clone(),
+                problem: "name at least one".to_owned(),
+            });
+        }
         items
             .iter()
             .map(|item| {

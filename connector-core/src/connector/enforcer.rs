@@ -62,6 +62,20 @@ impl Enforcer {
         &self.answers
     }
 
+    /// Returns who gave the refusal that is kept for `flow`.
+    pub(super) fn refused_by(&self, flow: &Flow, denial: &Denial) -> DecidedBy {
+        match self.answers.get(flow) {
+            Some(Answer::Refused {
+                denial: kept,
+                decided_by,
+                ..
+            }) if kept == denial => decided_by.clone(),
+            Some(Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
+                DecidedBy::Local
+            }
+        }
+    }
+
     pub(super) fn has_live_flows(&self) -> bool {
         !self.live.is_empty()
     }
@@ -82,9 +96,8 @@ impl Enforcer {
         if self.pending.contains_key(&question.flow) {
             return;
         }
-        if self.pending.len() >= MAX_PENDING || self.answers.len() >= MAX_ANSWERS {
-            let denial = Reason::TooBusy.into();
-            self.refuse(question.flow, denial, grounds.now.moment + BUSY_PAUSE);
+        if self.pending.len() >= MAX_PENDING {
+            self.refuse(question.flow, Reason::TooBusy, BUSY_PAUSE, grounds, effects);
             return;
         }
         self.evaluate(question.flow, grounds, effects);
@@ -115,19 +128,26 @@ impl Enforcer {
         }
 
         let lease = lease(&pending.resource, grounds);
-        let (answer, recorded) = judge(&outcome, &pending.resource, lease, grounds.now.moment);
+        let decided_by = match &outcome {
+            Ok(decision) => DecidedBy::Pdp {
+                policy: decision.policy.clone(),
+            },
+            Err(_) => DecidedBy::Local,
+        };
+        let (answer, recorded) = judge(
+            &outcome,
+            &decided_by,
+            &pending.resource,
+            lease,
+            grounds.now.moment,
+        );
         pending.step = Step::AwaitingRecord(answer);
         let record = Record {
             time: grounds.now.wall,
             flow: flow.clone(),
             resource: Some(Arc::clone(&pending.resource)),
             outcome: recorded,
-            decided_by: match outcome {
-                Ok(decision) => DecidedBy::Pdp {
-                    policy: decision.policy,
-                },
-                Err(_) => DecidedBy::Local,
-            },
+            decided_by,
             latency,
             session: Some(grounds.session.clone()),
             host: grounds.host.cloned(),
@@ -157,9 +177,9 @@ impl Enforcer {
             return;
         };
         if written {
-            Arc::make_mut(&mut self.answers).insert(flow, answer);
+            self.keep(flow, answer);
         } else {
-            self.refuse(flow, Reason::NotRecorded.into(), now + FAILURE_PAUSE);
+            self.keep_refusal(flow, Reason::NotRecorded, now + FAILURE_PAUSE);
         }
     }
 
@@ -183,15 +203,20 @@ impl Enforcer {
         let mut again: Vec<Flow> = std::mem::take(&mut self.pending).into_keys().collect();
         let mut kept = BTreeMap::new();
         for (flow, answer) in self.answers.iter() {
-            let grant = match answer {
-                Answer::Granted(grant) => grant,
-                Answer::Reviewing { grant, until } if grounds.now.moment < *until => grant,
-                Answer::Reviewing { .. } | Answer::Refused { .. } => continue,
+            // A flow that is being reviewed already gets no more time.
+            let (grant, until) = match answer {
+                Answer::Granted(grant) => (grant, until),
+                Answer::Reviewing {
+                    grant,
+                    until: before,
+                } => (grant, until.min(*before)),
+                Answer::Refused { .. } => continue,
             };
-            if self.live.contains_key(flow) && grounds.now.moment < grant.lease_ends {
+            let until = until.min(grant.lease_ends);
+            if self.live.contains_key(flow) && grounds.now.moment < until {
                 let review = Answer::Reviewing {
                     grant: grant.clone(),
-                    until: until.min(grant.lease_ends),
+                    until,
                 };
                 kept.insert(flow.clone(), review);
                 again.push(flow.clone());
@@ -217,7 +242,13 @@ impl Enforcer {
             .collect();
         for flow in lost {
             self.pending.remove(&flow);
-            self.refuse(flow, Reason::PdpLate.into(), now + FAILURE_PAUSE);
+            let lease_runs = matches!(
+                self.answers.get(&flow),
+                Some(Answer::Granted(grant)) if now < grant.lease_ends
+            );
+            if !lease_runs {
+                self.refuse(flow, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
+            }
         }
 
         if self.answers.values().any(|answer| answer.ends() <= now) {
@@ -255,15 +286,25 @@ impl Enforcer {
     }
 
     fn evaluate(&mut self, flow: Flow, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let until = grounds.now.moment + DENIAL_PAUSE;
-        let resource = match grounds.configuration.catalogue.lookup(&flow) {
-            Lookup::Offered(resource) => Arc::clone(resource),
-            Lookup::PortNotOffered(_) => {
-                return self.refuse(flow, Reason::PortNotOffered.into(), until);
+        let reason = match grounds.configuration.catalogue.lookup(&flow) {
+            Lookup::Offered(resource) => {
+                let resource = Arc::clone(resource);
+                return self.put(flow, resource, grounds, effects);
             }
-            Lookup::Unknown => return self.refuse(flow, Reason::UnknownResource.into(), until),
+            Lookup::PortNotOffered(_) => Reason::PortNotOffered,
+            Lookup::Unknown => Reason::UnknownResource,
         };
+        self.refuse(flow, reason, DENIAL_PAUSE, grounds, effects);
+    }
 
+    /// Puts a question to the policy.
+    fn put(
+        &mut self,
+        flow: Flow,
+        resource: Arc<Resource>,
+        grounds: &Grounds<'_>,
+        effects: &mut VecDeque<Effect>,
+    ) {
         let attempt = self.attempts.take();
         let request = AccessRequest {
             person: Arc::clone(&grounds.session.person),
@@ -287,8 +328,62 @@ impl Enforcer {
         self.pending.insert(flow, pending);
     }
 
-    fn refuse(&mut self, flow: Flow, denial: Denial, until: Moment) {
-        Arc::make_mut(&mut self.answers).insert(flow, Answer::Refused { denial, until });
+    /// Refuses what no policy was asked about, or none could be, and writes it down.
+    fn refuse(
+        &mut self,
+        flow: Flow,
+        reason: Reason,
+        pause: Duration,
+        grounds: &Grounds<'_>,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        let record = Record {
+            time: grounds.now.wall,
+            flow: flow.clone(),
+            resource: match grounds.configuration.catalogue.lookup(&flow) {
+                Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => {
+                    Some(Arc::clone(resource))
+                }
+                Lookup::Unknown => None,
+            },
+            outcome: Outcome::Denied(reason.into()),
+            decided_by: DecidedBy::Local,
+            latency: Duration::ZERO,
+            session: Some(grounds.session.clone()),
+            host: grounds.host.cloned(),
+            verdict: grounds.verdict.clone(),
+            configuration: Some(grounds.configuration.version),
+        };
+        effects.push_back(Effect::Record {
+            attempt: None,
+            record: Box::new(record),
+        });
+        self.keep_refusal(flow, reason, grounds.now.moment + pause);
+    }
+
+    fn keep_refusal(&mut self, flow: Flow, reason: Reason, until: Moment) {
+        let answer = Answer::Refused {
+            denial: reason.into(),
+            decided_by: DecidedBy::Local,
+            until,
+        };
+        self.keep(flow, answer);
+    }
+
+    /// Keeps an answer; when there are too many, the one goes that ends first
+    /// and is not in use.
+    fn keep(&mut self, flow: Flow, answer: Answer) {
+        let answers = Arc::make_mut(&mut self.answers);
+        if answers.len() >= MAX_ANSWERS && !answers.contains_key(&flow) {
+            let idle = answers
+                .iter()
+                .filter(|(flow, _)| !self.live.contains_key(*flow));
+            let first = idle.min_by_key(|(_, answer)| answer.ends());
+            if let Some(first) = first.map(|(flow, _)| flow.clone()) {
+                answers.remove(&first);
+            }
+        }
+        answers.insert(flow, answer);
     }
 }
 
@@ -304,6 +399,7 @@ impl Answer {
 /// Turns the policy's word into an answer to keep and an outcome to write down.
 fn judge(
     outcome: &Result<Decision, PdpFailure>,
+    decided_by: &DecidedBy,
     resource: &Resource,
     lease: Duration,
     now: Moment,
@@ -328,6 +424,7 @@ fn judge(
     };
     let answer = Answer::Refused {
         denial: denial.clone(),
+        decided_by: decided_by.clone(),
         until: now + pause,
     };
     (answer, Outcome::Denied(denial))
@@ -350,7 +447,7 @@ fn renewal_margin(lease: Duration) -> Duration {
 /// Questions that wait for an answer at one time; more are a flood.
 const MAX_PENDING: usize = 256;
 
-/// Answers that are kept at one time.
+/// Answers that are kept at one time, beside those in use.
 const MAX_ANSWERS: usize = 4096;
 
 /// The adapter gives the policy 800 ms; this catches an adapter that lost the question.

@@ -70,11 +70,12 @@ impl Measuring {
         }
     }
 
-    pub(super) fn handle_measured(&mut self, measurements: Vec<(CheckId, Measurement)>) {
+    pub(super) fn handle_measured(&mut self, measurements: Vec<(Check, Measurement)>) {
         self.under_way = None;
-        for (id, measurement) in measurements {
-            if self.due.contains_key(&id) {
-                self.facts.insert(id, measurement);
+        for (check, measurement) in measurements {
+            // The plan may have changed since; the outcome of another query is none of this one.
+            if self.checks.contains(&check) {
+                self.facts.insert(check.id, measurement);
             }
         }
     }

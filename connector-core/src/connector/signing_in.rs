@@ -106,15 +106,12 @@ impl SigningIn {
     }
 
     pub(super) fn handle_failed(&mut self, attempt: Attempt, retry: bool, now: Moment) {
-        let SignIn::UnderWay {
-            attempt: current,
-            method,
-            ..
-        } = self.sign_in
-        else {
+        let SignIn::UnderWay { method, .. } = self.sign_in else {
+            // It may have stored something before the person signed out.
+            self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
             return;
         };
-        if attempt != current {
+        if !self.is_current(attempt) {
             return;
         }
         self.sign_in = if retry && method == SignInMethod::Stored {
@@ -135,8 +132,8 @@ impl SigningIn {
         self.end();
     }
 
-    pub(super) fn handle_abandoned(&mut self) {
-        if self.is_under_way() {
+    pub(super) fn handle_abandoned(&mut self, attempt: Attempt) {
+        if self.is_current(attempt) {
             self.sign_in = SignIn::Idle;
         }
     }

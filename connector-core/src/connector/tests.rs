@@ -138,6 +138,67 @@ fn a_review_that_nobody_answers_ends_the_flow() {
 }
 
 #[test]
+fn grounds_that_keep_changing_do_not_prolong_a_review() {
+    let mut world = World::signed_in();
+    let permit = world.open(&wiki(80));
+
+    for _ in 0..4 {
+        world.measure(Finding::Fail);
+        world.sleep(Duration::from_millis(150));
+        world.measure(Finding::Unknown);
+        world.sleep(Duration::from_millis(150));
+    }
+
+    assert!(world.access.review(&permit, world.now.moment).is_err());
+}
+
+#[test]
+fn the_finding_of_a_query_that_was_replaced_does_not_count() {
+    let mut world = World::signed_in();
+    let mut next = configuration(2);
+    next.posture.builtin.clear();
+    next.posture.checks = vec![Check {
+        sql: BTreeMap::from([(crate::posture::Platform::Linux, "SELECT 0 AS pass".into())]),
+        ..check()
+    }];
+    world.feed(Event::ConfigurationAccepted(Box::new(next)));
+
+    world.measure(Finding::Pass);
+
+    assert_eq!(world.connector.verdict().unmet().len(), 1);
+}
+
+#[test]
+fn a_flood_of_names_does_not_lock_out_other_applications() {
+    let mut world = World::signed_in();
+    for host in 0..5000 {
+        let flow = crate::catalogue::fixture::flow(&format!("h{host}.dev.corp.test"), 80);
+        let attempt = world.ask(&flow);
+        world.answer(attempt, yes());
+    }
+
+    let attempt = world.ask(&wiki(80));
+    world.answer(attempt, yes());
+
+    assert!(world.decide(&wiki(80)).is_ok());
+    assert!(world.access.answers() <= 4096);
+}
+
+#[test]
+fn every_refusal_leaves_a_record() {
+    let mut world = World::signed_in();
+    let before = world.records.len();
+    for host in 0..300 {
+        let flow = crate::catalogue::fixture::flow(&format!("h{host}.dev.corp.test"), 80);
+        let question = world.question(&flow);
+        world.feed(Event::AccessRequested(question));
+    }
+    world.sleep(Duration::from_secs(2));
+
+    assert_eq!(world.records.len() - before, 300);
+}
+
+#[test]
 fn an_answer_to_the_question_before_the_change_is_ignored() {
     let mut world = World::signed_in();
     let _ = world.open(&wiki(80));
@@ -295,8 +356,9 @@ fn a_sign_in_that_nobody_waits_for_is_given_up() {
     world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
     world.feed(Event::SignInRequested(SignInMethod::Browser));
     assert_eq!(world.connector.standing(), Standing::SigningIn);
+    let attempt = world.sign_ins.pop().unwrap();
 
-    world.feed(Event::SignInAbandoned);
+    world.feed(Event::SignInAbandoned(attempt));
 
     assert_eq!(world.connector.standing(), Standing::SignedOut);
 }
@@ -526,7 +588,7 @@ impl World {
             evidence: "".into(),
             taken_at: self.now.moment,
         };
-        self.feed(Event::PostureMeasured(vec![(check().id, measurement)]));
+        self.feed(Event::PostureMeasured(vec![(check(), measurement)]));
     }
 
     fn question(&self, flow: &Flow) -> Question {

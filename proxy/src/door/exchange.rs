@@ -54,7 +54,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     pub(super) fn new(
-        mut client: ClientSocket,
+        client: ClientSocket,
         upstream: S,
         forward: Forward,
         form: Form,
@@ -139,7 +139,7 @@ where
             }
         }
         let parts = front.into_parts();
-        let (mut client, ahead, content_is_read) = parts.io.into_inner().into_parts();
+        let (client, ahead, content_is_read) = parts.io.into_inner().into_parts();
         client.complete();
         if self.persists && content_is_read && parts.read_buf.is_empty() {
             Outcome::Persists(client, ahead)

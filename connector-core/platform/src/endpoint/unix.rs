@@ -1,6 +1,6 @@
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
@@ -20,6 +20,8 @@ pub type ServerStream = UnixStream;
 pub struct Listener {
     inner: UnixListener,
     path: PathBuf,
+    /// The socket's device and inode: another service's at the same path is not ours to remove.
+    identity: (u64, u64),
 }
 
 impl Listener {
@@ -41,6 +43,11 @@ impl Listener {
 
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.file_type().is_socket() => {
+                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                    return Err(wrap(io::Error::other(
+                        "another ztnad answers there; stop it, or give this one another --socket",
+                    )));
+                }
                 fs::remove_file(path).map_err(wrap)?;
             }
             Ok(_) => {
@@ -51,12 +58,22 @@ impl Listener {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrap(error)),
         }
-        let inner = UnixListener::bind(path).map_err(wrap)?;
+        let inner = UnixListener::bind(path).map_err(|problem| {
+            if path.as_os_str().len() > LONGEST_PATH {
+                let problem = format!(
+                    "the path is too long; choose a --socket of at most {LONGEST_PATH} bytes"
+                );
+                return wrap(io::Error::other(problem));
+            }
+            wrap(problem)
+        })?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrap)?;
+        let identity = identity(path).map_err(wrap)?;
 
         Ok(Self {
             inner,
             path: path.to_owned(),
+            identity,
         })
     }
 
@@ -79,10 +96,20 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Nothing is left to do about a failure; the next start replaces it.
-        let _ = fs::remove_file(&self.path);
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Nothing is left to do about a failure; the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// What fits `sockaddr_un` on every system, without the final zero.
+const LONGEST_PATH: usize = 103;
 
 pub(super) async fn connect(path: &Path) -> Result<ClientStream, ConnectError> {
     let path = path.to_owned();
@@ -130,11 +157,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_second_service_neither_takes_nor_removes_the_firsts_socket() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/ztnad.sock");
+        let mut first = Listener::bind(&path).unwrap();
+
+        assert!(Listener::bind(&path).is_err());
+        let (client, accepted) = tokio::join!(connect(&path), async {
+            first.accept().await.unwrap();
+            first.accept().await
+        });
+        assert!(client.is_ok() && accepted.is_ok());
+
+        fs::remove_file(&path).unwrap();
+        let second = Listener::bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+    }
+
+    #[tokio::test]
     async fn a_stale_socket_is_replaced_but_a_file_is_not() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run/ztnad.sock");
-        let stale = Listener::bind(&path).unwrap();
-        std::mem::forget(stale);
+        // Closed without being removed, as by a killed service.
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
 
         drop(Listener::bind(&path).unwrap());
         fs::write(&path, "precious").unwrap();

@@ -1,9 +1,9 @@
 //! `sock_diag` tells a socket's user and inode, `/proc` the processes that hold it.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,55 +15,45 @@ use rustix::process::geteuid;
 
 use super::Owner;
 
-#[derive(Debug, Default)]
-pub(super) struct Owners {
-    /// Processes that held a socket we asked about, the latest first.
-    recent: VecDeque<u32>,
+pub(super) fn of_tcp(client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
+    let socket = find_socket(client, server)?;
+    let is_same_user = socket.user == geteuid().as_raw();
+    Ok(Owner {
+        is_same_user,
+        workload: if is_same_user {
+            workload(&socket)
+        } else {
+            Workload::Unknown
+        },
+    })
 }
 
-impl Owners {
-    pub(super) fn of_tcp(&mut self, client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
-        let socket = find_socket(client, server)?;
-        Ok(Owner {
-            is_same_user: socket.user == geteuid().as_raw(),
-            workload: self.workload(&socket),
-        })
+/// Returns the one program that holds the socket; where two do, it is unknown.
+///
+/// A process that hides its files from others of its user (not dumpable) is not
+/// seen to hold it.
+fn workload(socket: &Socket) -> Workload {
+    let link = format!("socket:[{}]", socket.inode);
+    let holders: Vec<u32> = processes_of(socket.user)
+        .filter(|pid| holds(*pid, &link))
+        .collect();
+
+    let mut paths = holders.iter().map(|pid| executable(*pid));
+    let Some(Some(path)) = paths.next() else {
+        return Workload::Unknown;
+    };
+    let same_program = paths.all(|other| other.as_ref() == Some(&path));
+    // The executables were read while the same processes held the socket.
+    let still_held = holders.iter().all(|pid| holds(*pid, &link));
+    if !(same_program && still_held) {
+        return Workload::Unknown;
     }
 
-    fn workload(&mut self, socket: &Socket) -> Workload {
-        let link = format!("socket:[{}]", socket.inode);
-        let recent = self.recent.iter().copied().find(|pid| holds(*pid, &link));
-        let holders: BTreeSet<u32> = match recent {
-            Some(pid) => BTreeSet::from([pid]),
-            None => processes().filter(|pid| holds(*pid, &link)).collect(),
-        };
-
-        let mut paths = holders.iter().map(|pid| executable(*pid));
-        let Some(Some(path)) = paths.next() else {
-            return Workload::Unknown;
-        };
-        if !paths.all(|other| other.as_ref() == Some(&path)) {
-            return Workload::Unknown;
-        }
-        // A process that still holds the socket now has held it all along:
-        // the executable read in between is the one that connected.
-        let Some(pid) = holders.iter().copied().find(|pid| holds(*pid, &link)) else {
-            return Workload::Unknown;
-        };
-        self.remember(pid);
-
-        Workload::Known(Arc::new(Program {
-            path,
-            user: Some(socket.user),
-            sha256: None,
-        }))
-    }
-
-    fn remember(&mut self, pid: u32) {
-        self.recent.retain(|known| *known != pid);
-        self.recent.push_front(pid);
-        self.recent.truncate(RECENT);
-    }
+    Workload::Known(Arc::new(Program {
+        path,
+        user: Some(socket.user),
+        sha256: None,
+    }))
 }
 
 struct Socket {
@@ -149,11 +139,18 @@ fn address_bytes(address: IpAddr) -> [u8; 16] {
     }
 }
 
-fn processes() -> impl Iterator<Item = u32> {
+fn processes_of(user: u32) -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(move |pid| owner(*pid) == Some(user))
+}
+
+/// Returns the user whom a process belongs to; a process that does not let
+/// itself be looked into belongs to root by this account.
+fn owner(pid: u32) -> Option<u32> {
+    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
 }
 
 fn holds(pid: u32, link: &str) -> bool {
@@ -178,6 +175,3 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const REQUEST_LENGTH: usize = 72;
-
-/// Browsers and shells reconnect from a handful of processes.
-const RECENT: usize = 8;

@@ -90,6 +90,7 @@ async fn keep_in_touch(
         } else {
             Duration::ZERO
         };
+        let next = tokio::time::Instant::now() + BETWEEN_EXCHANGES;
         match known.exchange(&config, &events, &state, patience).await {
             Ok(()) => {
                 failures = 0;
@@ -99,6 +100,7 @@ async fn keep_in_touch(
                     state.problem = None;
                     changed
                 });
+                tokio::time::sleep_until(next).await;
             }
             Err(error) => {
                 failures += 1;
@@ -138,8 +140,10 @@ impl Known {
             });
         Ok(Self {
             credential: None,
+            floor: configuration
+                .as_ref()
+                .map_or(floor, |known: &Configuration| floor.max(known.version)),
             configuration,
-            floor,
             validator: None,
         })
     }
@@ -240,6 +244,9 @@ pub(crate) enum FloorError {
     #[error(transparent)]
     Private(#[from] PrivateError),
 }
+
+/// Does not flood a control plane that answers at once instead of waiting for a change.
+const BETWEEN_EXCHANGES: Duration = Duration::from_secs(1);
 
 fn pause(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(7))

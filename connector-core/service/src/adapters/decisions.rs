@@ -226,22 +226,32 @@ impl LogFile {
         Ok(event)
     }
 
+    /// Sets the full log aside. Nothing is moved before the next one is there, and
+    /// a log that somebody else has moved already is no obstacle.
     fn rotate(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
-        for age in (1..ROTATED).rev() {
-            let older = self.dir.path(&format!("{LOG}.{}", age + 1));
-            match std::fs::rename(self.dir.path(&format!("{LOG}.{age}")), older) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        std::fs::rename(self.dir.path(LOG), self.dir.path(&format!("{LOG}.1")))?;
-        self.file = self
+        let fresh = self
             .dir
-            .append(LOG)
+            .append(NEXT_LOG)
             .map_err(|error| io::Error::other(error.to_string()))?;
-        self.length = 0;
+        if self.dir.path(LOG).exists() {
+            for age in (1..ROTATED).rev() {
+                let older = format!("{LOG}.{}", age + 1);
+                rename_if_there(&self.dir, &format!("{LOG}.{age}"), &older)?;
+            }
+            rename_if_there(&self.dir, LOG, &format!("{LOG}.1"))?;
+        }
+        rename_if_there(&self.dir, NEXT_LOG, LOG)?;
+        self.length = fresh.metadata()?.len();
+        self.file = fresh;
         Ok(())
+    }
+}
+
+fn rename_if_there(dir: &PrivateDir, from: &str, to: &str) -> io::Result<()> {
+    match std::fs::rename(dir.path(from), dir.path(to)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -271,6 +281,9 @@ pub(crate) enum LogError {
 }
 
 const LOG: &str = "decisions.jsonl";
+
+/// The next log, until the full one is set aside.
+const NEXT_LOG: &str = "decisions.jsonl.new";
 
 /// About ten thousand decisions; small enough to be read at each start.
 const MAX_LOG: u64 = 10 * 1024 * 1024;

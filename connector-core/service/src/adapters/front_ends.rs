@@ -12,12 +12,15 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::answering::Answering;
 use self::connection::Connection;
-use super::{Events, Task};
+use super::{Events, Orders, Task};
 use crate::view::View;
 
 /// Serves front-ends until dropped.
-pub(crate) fn start(listener: Listener, view: Arc<View>, events: Events) -> Task {
-    Task::spawn(accept(listener, Arc::new(Answering::new(view, events))))
+pub(crate) fn start(listener: Listener, view: Arc<View>, events: Events, orders: Orders) -> Task {
+    Task::spawn(accept(
+        listener,
+        Arc::new(Answering::new(view, events, orders)),
+    ))
 }
 
 async fn accept(mut listener: Listener, answering: Arc<Answering>) {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use connector_core::connector::Event;
-use connector_core::posture::{Check, CheckId, Finding, Measurement, Platform};
+use connector_core::posture::{Check, Finding, Measurement, Platform};
 use connector_platform::clock;
 use posture::{Machine, Prober, Tables};
 
@@ -49,9 +49,9 @@ fn measure_batches(batches: &mpsc::Receiver<Vec<Check>>, events: &Events) {
                     (Some(prober), Some(platform)) => prober.measure(&check, platform, now),
                     (Some(_) | None, Some(_) | None) => unmeasurable(now),
                 };
-                (check.id, measurement)
+                (check, measurement)
             })
-            .collect::<Vec<(CheckId, Measurement)>>();
+            .collect::<Vec<(Check, Measurement)>>();
         if events
             .blocking_send(Event::PostureMeasured(measured))
             .is_err()

@@ -92,7 +92,10 @@ async fn ask(
         return Err((PdpFailure::Status(status), format!("status {status}")));
     }
     let content_type = answer.headers.get(CONTENT_TYPE);
-    if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/json")) {
+    let media_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case("application/json")) {
         return Err(malformed(format!("content type {content_type:?}")));
     }
     parse_decision(&answer.body).map_err(|error| malformed(error.to_string()))

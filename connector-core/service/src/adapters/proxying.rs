@@ -1,12 +1,13 @@
 //! Decides and dials for the local proxy.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use connector_core::access::{Denial, Destination, Flow, Protocol, Reason, Workload};
 use connector_core::name::DomainName;
-use connector_platform::owner::{Owner, Owners};
+use connector_platform::owner::{self, Owner};
 use proxy::{Host, Refusal, RefusalKind, Target, Upstream};
+use tokio::sync::Semaphore;
 use tunnel::userspace::{DialError, FlowStream, Userspace};
 
 use super::authorizer::Authorizer;
@@ -16,7 +17,7 @@ use super::authorizer::Authorizer;
 pub(crate) struct Gate {
     authorizer: Authorizer,
     tunnel: Arc<Userspace>,
-    owners: Arc<Mutex<Owners>>,
+    lookups: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -24,7 +25,7 @@ impl Gate {
         Self {
             authorizer,
             tunnel,
-            owners: Arc::default(),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         }
     }
 
@@ -37,13 +38,14 @@ impl Gate {
             .map_err(Unopened::Unreachable)
     }
 
+    /// Finds out who connects; a few at a time, since each reads the process table.
     async fn owner(&self, client: SocketAddr, local: SocketAddr) -> std::io::Result<Owner> {
-        let owners = Arc::clone(&self.owners);
+        let turn = Arc::clone(&self.lookups).acquire_owned().await;
+        let turn = turn.map_err(std::io::Error::other)?;
         tokio::task::spawn_blocking(move || {
-            owners
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .of_tcp(client, local)
+            let owner = owner::of_tcp(client, local);
+            drop(turn);
+            owner
         })
         .await
         .map_err(std::io::Error::other)?
@@ -143,30 +145,60 @@ fn refusal(denial: &Denial) -> Refusal {
 }
 
 fn unreachable(error: &DialError) -> Refusal {
-    let (kind, code) = match error {
+    const ASK_OWNER: &str = "Try again later; if it stays, tell whoever runs the application.";
+    const CHECK_NETWORK: &str =
+        "Check the network; the connector keeps trying. `ztna status` shows the gateways.";
+    let (kind, code, remedy) = match error {
         DialError::Cut(denial) => return refusal(denial),
-        DialError::NameNotFound { .. } => (RefusalKind::NameNotResolved, "name_not_found"),
-        DialError::NoGateway { .. } | DialError::NoTunnel(_) => {
-            (RefusalKind::GatewayUnavailable, "gateway_unavailable")
-        }
-        DialError::Refused(_) => (RefusalKind::ConnectionRefused, "connection_refused"),
-        DialError::Reserved { .. } => (RefusalKind::AddressProhibited, "address_prohibited"),
-        DialError::TimedOut { .. } => (RefusalKind::Timeout, "timed_out"),
-        DialError::TooMany => (RefusalKind::LimitReached, "too_many_connections"),
-        DialError::Unaddressable(_) | DialError::Unsupported(_) => {
-            (RefusalKind::Internal, "not_supported")
-        }
+        DialError::NameNotFound { .. } => (
+            RefusalKind::NameNotResolved,
+            "name_not_found",
+            "Check the name; its site does not know it.",
+        ),
+        DialError::NoGateway { .. } | DialError::NoTunnel(_) => (
+            RefusalKind::GatewayUnavailable,
+            "gateway_unavailable",
+            CHECK_NETWORK,
+        ),
+        DialError::Refused(_) => (
+            RefusalKind::ConnectionRefused,
+            "connection_refused",
+            ASK_OWNER,
+        ),
+        DialError::Reserved { .. } => (
+            RefusalKind::AddressProhibited,
+            "address_prohibited",
+            "Tell your administrator: the site's name server gives a wrong answer.",
+        ),
+        DialError::TimedOut { .. } => (RefusalKind::Timeout, "timed_out", ASK_OWNER),
+        DialError::TooMany => (
+            RefusalKind::LimitReached,
+            "too_many_connections",
+            "Close some connections and try again.",
+        ),
+        DialError::Unaddressable(_) | DialError::Unsupported(_) => (
+            RefusalKind::Internal,
+            "not_supported",
+            "Tell your administrator that this version cannot carry it.",
+        ),
     };
-    Refusal::new(kind, code, sentence(&error.to_string()))
+    Refusal::new(kind, code, sentence(&error.to_string())).with_remedy(remedy)
 }
 
 fn not_allowed(reason: &str) -> Refusal {
     Refusal::new(RefusalKind::NotAllowedHere, "not_allowed_here", reason)
 }
 
-/// Turns an error's text into a sentence.
+/// Turns an error's text into a sentence; a name at its start stays as it is.
 fn sentence(text: &str) -> String {
+    let first_word = text.split(' ').next().unwrap_or_default();
+    if first_word.contains(['.', ':']) {
+        return format!("{text}.");
+    }
     let mut characters = text.chars();
     let first = characters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(characters).chain(['.']).collect()
 }
+
+/// Enough to keep the cores busy, few enough to leave threads for everything else.
+const MAX_LOOKUPS: usize = 4;

@@ -14,27 +14,36 @@ use connector_core::control::{SessionRequest, is_assignable};
 use connector_core::identity::{Session, SessionId};
 use connector_core::jws::PublicKey;
 use connector_platform::clock;
-use connector_platform::private::PrivateDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::provider::{Provider, SignedIn};
+pub(crate) use self::stored::Store;
+use self::stored::StoredSignIn;
 use super::control::{ApiError, ControlPlane, ControlState};
 use super::http::Http;
 use super::keys::{KeyRing, SessionKeys};
 use super::{Events, Task};
 
-/// How the sign-in under way is getting on.
+/// How the latest sign-in is getting on.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Progress {
+pub(crate) struct Progress {
+    /// Which one it is; none before the first.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) stage: Stage,
+}
+
+/// How far a sign-in has come.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Stage {
     /// The person has to go to this page.
     AwaitingPerson { url: String },
     /// It did not work out.
     Failed(Arc<SignInError>),
     #[default]
     Idle,
-    /// A session is open.
-    SignedIn,
+    /// This session is open.
+    SignedIn(SessionId),
     /// Talking to the provider or the control plane.
     Working,
 }
@@ -45,7 +54,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) api: ControlPlane,
     pub(crate) control: watch::Receiver<ControlState>,
-    pub(crate) state: PrivateDir,
+    pub(crate) store: Store,
     pub(crate) keys: KeyRing,
 }
 
@@ -77,35 +86,35 @@ impl SignIn {
 
     /// Returns whether an earlier sign-in left something to sign in with.
     pub(crate) fn has_stored(&self) -> bool {
-        matches!(stored::read(&self.config.state), Ok(Some(_)))
+        matches!(self.config.store.read(), Ok(Some(_)))
     }
 
     /// Starts; the session, or that there is none, comes as an event.
     pub(crate) fn start(&mut self, attempt: Attempt, at: IdentityProvider, method: SignInMethod) {
-        let (config, events, progress) = (
-            self.config.clone(),
-            self.events.clone(),
-            self.progress.clone(),
-        );
-        progress.send_replace(Progress::Working);
+        let (config, events) = (self.config.clone(), self.events.clone());
+        let report = Report {
+            attempt,
+            to: self.progress.clone(),
+        };
+        report.stage(Stage::Working);
         self.under_way = Some(Task::spawn(async move {
-            let event = match sign_in(&config, &at, method, &progress).await {
-                Ok((session, signed_in_ago)) => Event::SessionOpened {
-                    attempt,
-                    session,
-                    signed_in_ago,
-                },
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "The sign-in failed");
-                    let retry = error.may_pass();
-                    progress.send_replace(Progress::Failed(Arc::new(error)));
-                    Event::SignInFailed { attempt, retry }
+            match sign_in(&config, &at, method, &report).await {
+                Ok((session, signed_in_ago)) => {
+                    let id = session.id.clone();
+                    let opened = Event::SessionOpened {
+                        attempt,
+                        session,
+                        signed_in_ago,
+                    };
+                    let _ = events.send(opened).await;
+                    report.stage(Stage::SignedIn(id));
                 }
-            };
-            let opened = matches!(event, Event::SessionOpened { .. });
-            let _ = events.send(event).await;
-            if opened {
-                progress.send_replace(Progress::SignedIn);
+                Err(error) => {
+                    tracing::warn!(%error, "The sign-in failed");
+                    let retry = error.may_pass();
+                    let _ = events.send(Event::SignInFailed { attempt, retry }).await;
+                    report.stage(Stage::Failed(Arc::new(error)));
+                }
             }
         }));
     }
@@ -126,9 +135,24 @@ impl SignIn {
 
     /// Forgets the person's tokens.
     pub(crate) fn forget(&self) {
-        if let Err(error) = stored::forget(&self.config.state) {
+        if let Err(error) = self.config.store.forget() {
             tracing::error!(%error, "The stored sign-in could not be removed");
         }
+    }
+}
+
+/// Tells how one attempt is getting on.
+struct Report {
+    attempt: Attempt,
+    to: watch::Sender<Progress>,
+}
+
+impl Report {
+    fn stage(&self, stage: Stage) {
+        self.to.send_replace(Progress {
+            attempt: Some(self.attempt),
+            stage,
+        });
     }
 }
 
@@ -136,36 +160,48 @@ async fn sign_in(
     config: &Config,
     at: &IdentityProvider,
     method: SignInMethod,
-    progress: &watch::Sender<Progress>,
+    report: &Report,
 ) -> Result<(Session, Duration), SignInError> {
     let provider = Provider::discover(config.http.clone(), at).await?;
+    let era = config.store.era();
     let now = clock::now().wall.unix_seconds();
-    let (signed_in, signed_in_at) = match method {
-        SignInMethod::Browser => {
-            let show = |url: String| {
-                progress.send_replace(Progress::AwaitingPerson { url });
+    let keep = |signed_in: &SignedIn, signed_in_at| match &signed_in.refresh_token {
+        Some(refresh_token) => {
+            let sign_in = StoredSignIn {
+                issuer: at.issuer.to_string(),
+                refresh_token: refresh_token.clone(),
+                signed_in_at,
             };
+            config.store.write(&sign_in, era)
+        }
+        None => Ok(()),
+    };
+    match method {
+        SignInMethod::Browser => {
+            let show = |url: String| report.stage(Stage::AwaitingPerson { url });
             let signed_in = provider.sign_in_with_browser(show).await?;
-            (signed_in, clock::now().wall.unix_seconds())
+            report.stage(Stage::Working);
+            // Nothing is kept of a person whom the control plane does not admit.
+            let session = open_session(config, &signed_in).await?;
+            keep(&signed_in, clock::now().wall.unix_seconds())?;
+            Ok((session, Duration::ZERO))
         }
         SignInMethod::Stored => {
-            let stored = stored::read(&config.state)?
+            let stored = config
+                .store
+                .read()?
                 .filter(|stored| stored.issuer == at.issuer.as_str())
                 .ok_or(SignInError::NothingStored)?;
             let signed_in = provider.refresh(stored.refresh_token).await?;
-            (signed_in, stored.signed_in_at)
+            // The provider has taken the old token back with handing out this one.
+            keep(&signed_in, stored.signed_in_at)?;
+            let signed_in_ago = Duration::from_secs(now.saturating_sub(stored.signed_in_at));
+            Ok((open_session(config, &signed_in).await?, signed_in_ago))
         }
-    };
-    progress.send_replace(Progress::Working);
-    if let Some(refresh_token) = &signed_in.refresh_token {
-        let issuer = at.issuer.as_str();
-        stored::write(&config.state, issuer, refresh_token, signed_in_at)?;
     }
-    let signed_in_ago = Duration::from_secs(now.saturating_sub(signed_in_at));
-    Ok((open_session(config, signed_in).await?, signed_in_ago))
 }
 
-async fn open_session(config: &Config, signed_in: SignedIn) -> Result<Session, SignInError> {
+async fn open_session(config: &Config, signed_in: &SignedIn) -> Result<Session, SignInError> {
     let mut control = config.control.clone();
     let enrolled = control.wait_for(|state| state.credential.is_some());
     let credential = match tokio::time::timeout(ENROLMENT_LIMIT, enrolled).await {
@@ -175,7 +211,7 @@ async fn open_session(config: &Config, signed_in: SignedIn) -> Result<Session, S
     .ok_or(SignInError::NotEnrolled)?;
     let keys = SessionKeys::generate()?;
     let request = SessionRequest {
-        id_token: signed_in.id_token,
+        id_token: signed_in.id_token.clone(),
         session_key: PublicKey::of(&keys.signing).to_string(),
         wireguard_key: keys.tunnel_public().to_string(),
     };
@@ -192,7 +228,7 @@ async fn open_session(config: &Config, signed_in: SignedIn) -> Result<Session, S
     let lifetime = Duration::from_secs(grant.expires_in);
     let session = Session {
         id: grant.session_id.as_str().into(),
-        person: Arc::new(signed_in.person),
+        person: Arc::new(signed_in.person.clone()),
         addresses: grant.addresses,
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,

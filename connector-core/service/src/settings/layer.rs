@@ -42,11 +42,8 @@ pub(crate) enum SettingsError {
         origin: Origin,
         problem: String,
     },
-    #[error(
-        "{key} is not set; set it in the configuration file or in the environment variable {}",
-        variable(key)
-    )]
-    Missing { key: &'static str },
+    #[error("{key} is not set; set it in {}, in another file given with --config, or in the environment variable {}", file.display(), variable(key))]
+    Missing { key: &'static str, file: PathBuf },
     #[error("cannot read {}: {problem}", path.display())]
     Read {
         path: PathBuf,

@@ -126,5 +126,9 @@ fn collect(
         Layer::parse(Path::new("test.toml"), file)?,
         defaults(&Paths::system()),
     ];
-    Effective { layers }.parse()
+    Effective {
+        layers,
+        file: "test.toml".into(),
+    }
+    .parse()
 }

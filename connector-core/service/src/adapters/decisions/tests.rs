@@ -40,6 +40,26 @@ fn a_full_log_is_set_aside_and_the_numbering_goes_on() {
 }
 
 #[test]
+fn a_log_that_somebody_moved_costs_no_older_one() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = PrivateDir::open(&root.path().join("log")).unwrap();
+    let mut file = LogFile::open(dir.clone(), &Recent::new()).unwrap();
+    file.append(&record()).unwrap();
+    file.rotate().unwrap();
+    file.append(&record()).unwrap();
+
+    for _ in 0..3 {
+        std::fs::remove_file(dir.path(LOG)).unwrap();
+        file.rotate().unwrap();
+        file.append(&record()).unwrap();
+    }
+
+    assert!(dir.path("decisions.jsonl.1").exists());
+    assert!(!dir.path("decisions.jsonl.2").exists());
+    assert_eq!(file.next, 6);
+}
+
+#[test]
 fn what_is_shown_is_what_was_written() {
     let event = record().to_ocsf(7, "0.1.0");
 

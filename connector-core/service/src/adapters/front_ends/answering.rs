@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::connector::{Event, SignInMethod, Standing};
+use connector_core::identity::SessionId;
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
 
-use super::super::Events;
-use super::super::sign_in::Progress;
+use super::super::sign_in::Stage;
+use super::super::{Events, Order, Orders};
 use super::connection::Connection;
 use crate::view::View;
 
@@ -20,11 +22,16 @@ mod why;
 pub(super) struct Answering {
     view: Arc<View>,
     events: Events,
+    orders: Orders,
 }
 
 impl Answering {
-    pub(super) fn new(view: Arc<View>, events: Events) -> Self {
-        Self { view, events }
+    pub(super) fn new(view: Arc<View>, events: Events, orders: Orders) -> Self {
+        Self {
+            view,
+            events,
+            orders,
+        }
     }
 
     pub(super) async fn answer(&self, request: Request, to: &mut Connection) -> io::Result<()> {
@@ -60,18 +67,16 @@ impl Answering {
 
     /// Feeds an event to the core and waits until it has come into effect.
     async fn order(&self, event: Event) -> Reply {
-        let mut snapshot = self.view.snapshot.clone();
-        snapshot.borrow_and_update();
-        if self.events.send(event).await.is_err() {
+        let (done, carried_out) = oneshot::channel();
+        let sent = self.orders.send(Order { event, done }).await;
+        if sent.is_err() || carried_out.await.is_err() {
             return failed(FailureKind::Internal, "the service is stopping", None);
         }
-        // Nothing changes if it was so already.
-        let _ = tokio::time::timeout(EFFECT_LIMIT, snapshot.changed()).await;
         Reply::Done
     }
 
     async fn posture(&self, refresh: bool) -> Reply {
-        if refresh {
+        if refresh && !self.view.snapshot.borrow().checks.is_empty() {
             let mut snapshot = self.view.snapshot.clone();
             let before = snapshot.borrow_and_update().facts.clone();
             let _ = self.events.send(Event::PostureRefreshRequested).await;
@@ -86,51 +91,56 @@ impl Answering {
             return to.send(&self.not_configured()).await;
         }
         let mut progress = self.view.progress.clone();
-        progress.borrow_and_update();
-        if self
-            .events
-            .send(Event::SignInRequested(SignInMethod::Browser))
-            .await
-            .is_err()
-        {
+        let before = progress.borrow_and_update().attempt;
+        let request = Event::SignInRequested(SignInMethod::Browser);
+        if self.events.send(request).await.is_err() {
             return Ok(());
         }
+        let mut own = None;
         loop {
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return Ok(()) },
                 () = to.gone() => {
-                    let _ = self.events.send(Event::SignInAbandoned).await;
+                    if let Some(attempt) = own {
+                        let _ = self.events.send(Event::SignInAbandoned(attempt)).await;
+                    }
                     return Ok(());
                 }
             }
             let now = progress.borrow_and_update().clone();
-            match now {
-                Progress::Idle | Progress::Working => {}
-                Progress::AwaitingPerson { url } => to.send(&Reply::SignInPage { url }).await?,
-                Progress::Failed(error) => {
+            if now.attempt == before {
+                continue;
+            }
+            if own.is_some() && own != now.attempt {
+                return to.send(&superseded()).await;
+            }
+            own = now.attempt;
+            match now.stage {
+                Stage::Idle | Stage::Working => {}
+                Stage::AwaitingPerson { url } => to.send(&Reply::SignInPage { url }).await?,
+                Stage::Failed(error) => {
                     let kind = if error.may_pass() {
                         FailureKind::Offline
                     } else {
                         FailureKind::SignInRefused
                     };
-                    return to.send(&failed(kind, &format!("{error:#}"), None)).await;
+                    return to.send(&failed(kind, &error.to_string(), None)).await;
                 }
-                Progress::SignedIn => return to.send(&self.signed_in().await).await,
+                Stage::SignedIn(session) => return to.send(&self.signed_in(&session).await).await,
             }
         }
     }
 
-    async fn signed_in(&self) -> Reply {
+    async fn signed_in(&self, id: &SessionId) -> Reply {
         let mut snapshot = self.view.snapshot.clone();
-        let session = snapshot.wait_for(|snapshot| snapshot.session.is_some());
-        let _ = tokio::time::timeout(EFFECT_LIMIT, session).await;
-        match self.view.identity() {
-            Some(identity) => Reply::Identity(identity),
-            None => failed(
-                FailureKind::SignInRefused,
-                "another sign-in or a sign-out came in between",
-                Some("Run `ztna login` again."),
-            ),
+        let opened = snapshot.wait_for(|snapshot| {
+            let session = snapshot.session.as_ref();
+            session.is_some_and(|session| session.id == *id)
+        });
+        let opened = tokio::time::timeout(EFFECT_LIMIT, opened).await;
+        match (opened.is_ok(), self.view.identity()) {
+            (true, Some(identity)) => Reply::Identity(identity),
+            (true | false, Some(_) | None) => superseded(),
         }
     }
 
@@ -209,6 +219,14 @@ async fn follow_decisions(
             Err(RecvError::Closed) => return Ok(()),
         }
     }
+}
+
+fn superseded() -> Reply {
+    failed(
+        FailureKind::SignInRefused,
+        "another sign-in or a sign-out came in between",
+        Some("Run `ztna whoami` to see who is signed in."),
+    )
 }
 
 fn failed(kind: FailureKind, message: &str, remedy: Option<&str>) -> Reply {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use url::Url;
 
 /// Listens for the browser on a port of its own, from before the browser opens.
@@ -30,68 +31,72 @@ impl Callback {
     }
 
     /// Waits for the redirect that carries `state`; anything else that
-    /// connects is answered with an error, and waiting goes on.
+    /// connects is answered with an error, and waiting goes on. Nobody who
+    /// connects and stays silent keeps others from being heard.
     pub(super) async fn wait(&self, state: &str) -> std::io::Result<Parameters> {
+        let mut visits = JoinSet::new();
         loop {
-            let (mut stream, _) = self.listener.accept().await?;
-            let parameters = match tokio::time::timeout(REQUEST_LIMIT, read(&mut stream)).await {
-                Ok(Ok(request)) => self.parse(&request),
-                Ok(Err(_)) | Err(_) => None,
-            };
-            let Some(parameters) =
-                parameters.filter(|found| found.get("state").is_some_and(|found| found == state))
-            else {
-                answer(&mut stream, "404 Not Found", NOT_HERE).await;
-                continue;
-            };
-            let page = if parameters.contains_key("code") {
-                SIGNED_IN
-            } else {
-                REFUSED
-            };
-            answer(&mut stream, "200 OK", page).await;
-            return Ok(parameters);
-        }
-    }
-
-    /// Takes `GET /callback?… HTTP/1.1` made out to this listener, and nothing else.
-    fn parse(&self, request: &str) -> Option<Parameters> {
-        let mut lines = request.split("\r\n");
-        let target = lines
-            .next()?
-            .strip_prefix("GET ")?
-            .strip_suffix(" HTTP/1.1")?;
-        let host = lines.find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("host")
-                .then(|| value.trim().to_owned())
-        })?;
-        if !target.starts_with('/')
-            || Some(host.as_str())
-                != self
-                    .redirect
-                    .as_str()
-                    .strip_prefix("http://")?
-                    .strip_suffix(PATH)
-        {
-            return None;
-        }
-        let url = self.redirect.join(target).ok()?;
-        if url.path() != PATH {
-            return None;
-        }
-        let mut parameters = Parameters::new();
-        for (name, value) in url.query_pairs() {
-            // A parameter that appears twice means that two parties wrote the request (RFC 6749 §3.1).
-            if parameters
-                .insert(name.into_owned(), value.into_owned())
-                .is_some()
-            {
-                return None;
+            tokio::select! {
+                accepted = self.listener.accept() => {
+                    let (stream, _) = accepted?;
+                    if visits.len() < MAX_VISITS {
+                        visits.spawn(visit(stream, self.redirect.clone(), state.to_owned()));
+                    }
+                }
+                Some(Ok(Some(parameters))) = visits.join_next() => return Ok(parameters),
             }
         }
-        Some(parameters)
     }
+}
+
+/// Hears one visitor; returns what the provider sent along, if that is who it was.
+async fn visit(mut stream: TcpStream, redirect: Url, state: String) -> Option<Parameters> {
+    let parameters = match tokio::time::timeout(REQUEST_LIMIT, read(&mut stream)).await {
+        Ok(Ok(request)) => parse(&redirect, &request),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let parameters = parameters.filter(|found| found.get("state") == Some(&state));
+    let (status, page) = match &parameters {
+        Some(found) if found.contains_key("code") => ("200 OK", SIGNED_IN),
+        Some(_) => ("200 OK", REFUSED),
+        None => ("404 Not Found", NOT_HERE),
+    };
+    answer(&mut stream, status, page).await;
+    parameters
+}
+
+/// Takes `GET /callback?… HTTP/1.1` made out to `redirect`, and nothing else.
+fn parse(redirect: &Url, request: &str) -> Option<Parameters> {
+    let mut lines = request.split("\r\n");
+    let target = lines
+        .next()?
+        .strip_prefix("GET ")?
+        .strip_suffix(" HTTP/1.1")?;
+    let host = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("host")
+            .then(|| value.trim().to_owned())
+    })?;
+    let own_host = redirect
+        .as_str()
+        .strip_prefix("http://")?
+        .strip_suffix(PATH)?;
+    if !target.starts_with('/') || host != own_host {
+        return None;
+    }
+    let url = redirect.join(target).ok()?;
+    if url.path() != PATH {
+        return None;
+    }
+    let mut parameters = Parameters::new();
+    for (name, value) in url.query_pairs() {
+        // A parameter that appears twice means that two parties wrote the request (RFC 6749 §3.1).
+        let before = parameters.insert(name.into_owned(), value.into_owned());
+        if before.is_some() {
+            return None;
+        }
+    }
+    Some(parameters)
 }
 
 /// Reads to the end of the header section.
@@ -133,6 +138,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
 const MAX_REQUEST: usize = 16 * 1024;
 
+/// More than a browser opens ahead of its request, and than a neighbour can hold for long.
+const MAX_VISITS: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +164,8 @@ mod tests {
         ];
         let right = format!("GET /callback?state=s&code=c&iss=i HTTP/1.1\r\nHost: {host}\r\n\r\n");
 
+        // A neighbour that says nothing.
+        let _silent = TcpStream::connect(address).await.unwrap();
         let visits = async {
             for request in hostile.into_iter().chain([right]) {
                 let mut stream = TcpStream::connect(address).await.unwrap();

@@ -140,11 +140,16 @@ impl Provider {
         self.read(&response, |_: Option<&Nonce>| Ok(()))
     }
 
-    /// Hands the request to the provider directly where it takes that (RFC 9126),
-    /// so that the browser carries a reference only.
+    /// Hands the request to the provider directly where it demands that (RFC 9126).
+    /// Elsewhere the page's address holds the request itself, since a pushed one
+    /// lapses within a minute or two, long before people have found their browser.
     async fn push(&self, url: Url) -> Result<Url, ProviderError> {
         let additional = self.metadata.additional_metadata();
-        let Some(endpoint) = &additional.pushed_authorization_request_endpoint else {
+        let Some(endpoint) = additional
+            .pushed_authorization_request_endpoint
+            .as_ref()
+            .filter(|_| additional.require_pushed_authorization_requests)
+        else {
             return Ok(url);
         };
         let form = url.query().unwrap_or_default().to_owned();
@@ -343,6 +348,8 @@ impl AdditionalClaims for Groups {}
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Additional {
     pushed_authorization_request_endpoint: Option<Url>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
 }

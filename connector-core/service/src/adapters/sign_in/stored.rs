@@ -1,8 +1,22 @@
 //! What a sign-in leaves for the next start: the refresh token.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use connector_platform::private::{PrivateDir, PrivateError};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+/// The store, which forgets for good: a sign-in that was under way when the
+/// person signed out can no longer write.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    state: PrivateDir,
+    era: Arc<Mutex<Era>>,
+}
+
+/// Counts how often the store was emptied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Era(u64);
 
 /// A refresh token and who issued it.
 pub(super) struct StoredSignIn {
@@ -12,37 +26,55 @@ pub(super) struct StoredSignIn {
     pub(super) signed_in_at: u64,
 }
 
-pub(super) fn read(state: &PrivateDir) -> Result<Option<StoredSignIn>, StoreError> {
-    let Some(bytes) = state.read(SIGN_IN)?.map(Zeroizing::new) else {
-        return Ok(None);
-    };
-    let raw: RawSignIn = serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged)?;
-    Ok(Some(StoredSignIn {
-        issuer: raw.issuer,
-        refresh_token: Zeroizing::new(raw.refresh_token),
-        signed_in_at: raw.signed_in_at,
-    }))
-}
+impl Store {
+    pub(crate) fn new(state: PrivateDir) -> Self {
+        Self {
+            state,
+            era: Arc::default(),
+        }
+    }
 
-/// Replaces the stored token, before the new one is used: the provider takes
-/// the old one back as soon as it has handed out the new.
-pub(super) fn write(
-    state: &PrivateDir,
-    issuer: &str,
-    refresh_token: &str,
-    signed_in_at: u64,
-) -> Result<(), StoreError> {
-    let raw = RawSignIn {
-        issuer: issuer.to_owned(),
-        refresh_token: refresh_token.to_owned(),
-        signed_in_at,
-    };
-    let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
-    Ok(state.write(SIGN_IN, &bytes)?)
-}
+    /// Returns the era in which a sign-in starts.
+    pub(super) fn era(&self) -> Era {
+        *self.lock()
+    }
 
-pub(super) fn forget(state: &PrivateDir) -> Result<(), StoreError> {
-    Ok(state.remove(SIGN_IN)?)
+    pub(super) fn read(&self) -> Result<Option<StoredSignIn>, StoreError> {
+        let Some(bytes) = self.state.read(SIGN_IN)?.map(Zeroizing::new) else {
+            return Ok(None);
+        };
+        let raw: RawSignIn = serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged)?;
+        Ok(Some(StoredSignIn {
+            issuer: raw.issuer,
+            refresh_token: Zeroizing::new(raw.refresh_token),
+            signed_in_at: raw.signed_in_at,
+        }))
+    }
+
+    /// Replaces what is stored, unless it was forgotten since `era`.
+    pub(super) fn write(&self, sign_in: &StoredSignIn, era: Era) -> Result<(), StoreError> {
+        let current = self.lock();
+        if *current != era {
+            return Err(StoreError::Forgotten);
+        }
+        let raw = RawSignIn {
+            issuer: sign_in.issuer.clone(),
+            refresh_token: sign_in.refresh_token.to_string(),
+            signed_in_at: sign_in.signed_in_at,
+        };
+        let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
+        Ok(self.state.write(SIGN_IN, &bytes)?)
+    }
+
+    pub(super) fn forget(&self) -> Result<(), StoreError> {
+        let mut era = self.lock();
+        era.0 += 1;
+        Ok(self.state.remove(SIGN_IN)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Era> {
+        self.era.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why the stored sign-in cannot be used.
@@ -50,6 +82,8 @@ pub(super) fn forget(state: &PrivateDir) -> Result<(), StoreError> {
 pub(crate) enum StoreError {
     #[error("the stored sign-in cannot be read; sign in again")]
     Damaged,
+    #[error("somebody signed out in between")]
+    Forgotten,
     #[error(transparent)]
     Private(#[from] PrivateError),
 }
@@ -62,3 +96,27 @@ struct RawSignIn {
 }
 
 const SIGN_IN: &str = "sign-in.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_forgotten_is_not_written_by_a_sign_in_from_before() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::new(PrivateDir::open(&root.path().join("state")).unwrap());
+        let sign_in = StoredSignIn {
+            issuer: "https://idp.corp.test".into(),
+            refresh_token: Zeroizing::new("secret".into()),
+            signed_in_at: 1,
+        };
+        let before = store.era();
+
+        store.forget().unwrap();
+
+        assert!(store.write(&sign_in, before).is_err());
+        assert!(store.read().unwrap().is_none());
+        store.write(&sign_in, store.era()).unwrap();
+        assert!(store.read().unwrap().is_some());
+    }
+}
