@@ -1,29 +1,35 @@
 //! The conversation with the service.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use connector_ipc::frame::{self, PREFIX};
 use connector_ipc::{Hello, Reply, Request, VERSION, Welcome};
-use connector_platform::endpoint::{self, ClientStream};
+use connector_platform::endpoint::{self, ClientStream, ConnectError};
 use connector_platform::paths::Paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, is_forbidden};
 
 /// Where the service is, and how long to wait for it.
 #[derive(Debug)]
 pub(crate) struct Service {
     socket: PathBuf,
+    /// Whether the socket is the system's, for want of a better one.
+    is_fallback: bool,
     timeout: Option<u64>,
 }
 
 impl Service {
     /// Takes what was given on the command line; what was not is looked up.
     pub(crate) fn new(socket: Option<PathBuf>, timeout: Option<u64>) -> Self {
+        let is_named = socket.is_some() || env::var_os("ZTNA_SOCKET").is_some();
+        let socket = socket.unwrap_or_else(Paths::client_socket);
         Self {
-            socket: socket.unwrap_or_else(Paths::client_socket),
+            is_fallback: !is_named && socket == Paths::system().socket,
+            socket,
             timeout,
         }
     }
@@ -60,7 +66,8 @@ impl Service {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         let stream = timeout_at(deadline, endpoint::connect(&self.socket))
             .await
-            .map_err(|_| Failure::TimedOut(seconds))??;
+            .map_err(|_| Failure::TimedOut(seconds))?
+            .map_err(|error| unconnected(error, self.is_fallback))?;
         let mut replies = Replies {
             stream,
             deadline,
@@ -87,6 +94,17 @@ impl Service {
         }
 
         Ok((replies, welcome))
+    }
+}
+
+fn unconnected(error: ConnectError, is_fallback: bool) -> Failure {
+    match error {
+        ConnectError::Io { ref problem, .. } if is_fallback && is_forbidden(problem) => {
+            Failure::NoneOfYourOwn(error)
+        }
+        ConnectError::Io { .. }
+        | ConnectError::NotRunning { .. }
+        | ConnectError::Untrusted { .. } => Failure::Connect(error),
     }
 }
 
@@ -134,3 +152,27 @@ pub(crate) const ONE_ANSWER: u64 = 30;
 
 /// Seconds in which a person finds their second factor.
 pub(crate) const ONE_SIGN_IN: u64 = 300;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_who_named_no_socket_lacks_a_service_of_their_own() {
+        let forbidden = || ConnectError::Io {
+            path: "/run/ztna/ztnad.sock".into(),
+            problem: io::ErrorKind::PermissionDenied.into(),
+        };
+
+        assert!(matches!(
+            unconnected(forbidden(), true),
+            Failure::NoneOfYourOwn(_)
+        ));
+        assert!(matches!(
+            unconnected(forbidden(), false),
+            Failure::Connect(_)
+        ));
+    }
+}

@@ -29,6 +29,7 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "PATH",
+        hide_short_help = true,
         help_heading = "Global options"
     )]
     pub(crate) socket: Option<PathBuf>,
@@ -37,19 +38,28 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "SECONDS",
-        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        value_parser = seconds,
+        hide_short_help = true,
         help_heading = "Global options"
     )]
     pub(crate) timeout: Option<u64>,
     /// Prints nothing but errors; the exit code tells
-    #[arg(short, long, global = true, help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        hide_short_help = true,
+        help_heading = "Global options"
+    )]
     pub(crate) quiet: bool,
-    /// When to use colour; `auto` heeds NO_COLOR and whether a terminal is there
+    /// When to use colour: always, never or auto, on a terminal without NO_COLOR
     #[arg(
         long,
         global = true,
         value_name = "WHEN",
         default_value = "auto",
+        hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "Global options"
     )]
     pub(crate) color: ColorWhen,
@@ -77,7 +87,7 @@ pub(crate) enum Verb {
     /// Lists the protected applications
     #[command(visible_alias = "networks")]
     Resources(Format),
-    /// Asks the policy whether you may reach an application, and why or why not
+    /// Tells whether you may reach an application and why: from the answer in force, or asks the policy
     #[command(visible_alias = "explain", after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
     /// Shows this device's checks, and how to mend what does not pass
@@ -159,7 +169,7 @@ pub(crate) struct DecisionsArgs {
         short = 'n',
         value_name = "N",
         default_value_t = 20,
-        value_parser = clap::value_parser!(u16).range(0..=10_000)
+        value_parser = limit
     )]
     pub(crate) limit: u16,
 }
@@ -178,7 +188,7 @@ pub(crate) struct ConfigArgs {
 pub(crate) enum Probe {
     /// The service answers
     Live,
-    /// Somebody is signed in and a gateway answers
+    /// Somebody is signed in and a gateway answered when it was last used
     Ready,
 }
 
@@ -191,6 +201,19 @@ pub(crate) enum ColorWhen {
     Always,
     /// Not at all
     Never,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|given| (1..=86_400).contains(given));
+    number.ok_or_else(|| format!("`{text}` is no number of seconds; it is one from 1 to 86400"))
+}
+
+fn limit(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|given| *given <= 10_000);
+    number.ok_or_else(|| format!("`{text}` is no number of decisions; it is one from 0 to 10000"))
 }
 
 const EXAMPLES: &str = "\

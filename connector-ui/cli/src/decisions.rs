@@ -7,7 +7,8 @@ use crate::client::{ONE_ANSWER, Service};
 use crate::command::DecisionsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
-use crate::text::{Screen, Tone, clean, cut, width};
+use crate::table::{Cell, flow};
+use crate::text::{Screen, Tone};
 use crate::time;
 
 /// Lists decisions, oldest first.
@@ -79,41 +80,23 @@ fn render_all(decisions: &[DecisionReport], screen: Screen) -> String {
         .collect()
 }
 
-/// Returns one line. Its columns do not depend on other decisions, so that lines
-/// that come one by one line up.
+/// Returns one line, or more where one is too short. Its columns do not depend on
+/// other decisions, so that lines that come one by one line up.
 fn render(decision: &DecisionReport, screen: Screen) -> String {
     let (shape, word, tone) = outcome(decision.outcome);
-    let verdict = format!("{shape} {word}");
-    let reason = match decision.outcome {
-        Outcome::Denied | Outcome::Revoked => {
-            format!("{}: {}", decision.reason, decision.message)
-        }
-        Outcome::Permitted => decision.reason.clone(),
+    let why = match decision.outcome {
+        Outcome::Denied | Outcome::Revoked if decision.message.is_empty() => &decision.reason,
+        Outcome::Denied | Outcome::Revoked => &decision.message,
+        Outcome::Permitted => "",
     };
-    let columns = [
-        (time::short(&decision.time), 19, Tone::Dim),
-        (verdict, 11, tone),
-        (decision.target.clone(), 26, Tone::Plain),
-        (program(decision.workload.as_ref()), 12, Tone::Plain),
-        (reason, 0, Tone::Plain),
+    let cells = [
+        Cell::toned(time::utc(&decision.time), Tone::Dim),
+        Cell::toned(format!("{shape} {word}"), tone),
+        Cell::new(&decision.target),
+        Cell::new(program(decision.workload.as_ref())),
+        Cell::new(why),
     ];
-
-    let mut line = String::new();
-    let mut used = 0;
-    for (text, least, tone) in columns {
-        let gap = if used == 0 { 0 } else { 2 };
-        let room = screen.width.saturating_sub(used + gap);
-        if room == 0 {
-            break;
-        }
-        let text = cut(&clean(&text), room);
-        line.push_str(&" ".repeat(gap));
-        line.push_str(&tone.paint(&text, screen));
-        let padding = least.min(room).saturating_sub(width(&text));
-        line.push_str(&" ".repeat(padding));
-        used += gap + width(&text) + padding;
-    }
-    format!("{}\n", line.trim_end())
+    flow(0, &cells, &[23, 11, 26, 12], screen)
 }
 
 /// Returns the file name of the program, whichever system wrote the path.
@@ -131,6 +114,8 @@ fn program(workload: Option<&WorkloadReport>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::text::width;
+
     use super::*;
 
     #[test]
@@ -156,15 +141,36 @@ mod tests {
         assert_eq!(
             render_all(&[denied(), permitted, revoked], SCREEN),
             "\
-2026-11-22 10:00:00  ✗ denied     payroll.corp.test:443       curl          policy_denied: The policy does not permit this.
-2026-11-22 10:00:00  ✓ permitted  payroll.corp.test:443       browser.exe   policy_permitted
-2026-11-22 10:00:00  ⊘ revoked    payroll.corp.test:443       unknown       posture_unmet: This device does not meet the policy's conditions.
+2026-11-22 10:00:00 UTC  ✗ denied     payroll.corp.test:443       curl          The policy does not permit this.
+2026-11-22 10:00:00 UTC  ✓ permitted  payroll.corp.test:443       browser.exe
+2026-11-22 10:00:00 UTC  ⊘ revoked    payroll.corp.test:443       unknown       This device does not meet the policy's conditions.
 "
         );
     }
 
     #[test]
-    fn a_line_stays_one_line_on_any_terminal() {
+    fn what_does_not_fit_goes_on_in_an_indented_line() {
+        let at = |width| render(&denied(), Screen { width, ..SCREEN });
+
+        assert_eq!(
+            at(80),
+            "\
+2026-11-22 10:00:00 UTC  ✗ denied     payroll.corp.test:443       curl
+  The policy does not permit this.
+"
+        );
+        assert_eq!(
+            at(40),
+            "\
+2026-11-22 10:00:00 UTC  ✗ denied
+  payroll.corp.test:443       curl
+  The policy does not permit this.
+"
+        );
+    }
+
+    #[test]
+    fn nothing_is_lost_and_nothing_steers_the_terminal_at_any_width() {
         let mut decision = denied();
         decision.message = "first\nsecond \x1b[2J".into();
         for columns in 0..200 {
@@ -172,11 +178,23 @@ mod tests {
                 width: columns,
                 ..SCREEN
             };
-            let line = render(&decision, screen);
-            assert_eq!(line.matches('\n').count(), 1);
-            assert!(width(line.trim_end()) <= columns, "{line}");
-            assert!(!line.contains('\x1b'));
+            let text = render(&decision, screen);
+            for word in ["payroll.corp.test:443", "curl", "first", "second"] {
+                assert!(text.split_whitespace().any(|one| one == word), "{text}");
+            }
+            assert!(!text.contains('\x1b'));
+            let mut lines = text.lines();
+            let fits = |line: &str| width(line) <= columns || line.split_whitespace().count() == 1;
+            assert!(lines.all(fits), "{columns}: {text}");
         }
+    }
+
+    #[test]
+    fn a_denial_without_a_message_has_its_reason() {
+        let mut decision = denied();
+        decision.message = String::new();
+
+        assert!(render(&decision, SCREEN).ends_with("  policy_denied\n"));
     }
 
     #[test]

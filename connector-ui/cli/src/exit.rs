@@ -7,6 +7,8 @@ use connector_ipc::frame::{EncodeError, TooLong};
 use connector_ipc::{FailureKind, VERSION};
 use connector_platform::endpoint::ConnectError;
 
+use crate::text::plural;
+
 /// The exit codes. Scripts rely on them; a meaning never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -47,6 +49,9 @@ pub(crate) enum Failure {
     Interrupted,
     #[error("the connection to the service failed: {0}")]
     Io(io::Error),
+    /// The person did not start a service, and may not use the system's.
+    #[error("no service of your own runs, and the system's refuses you: {0}")]
+    NoneOfYourOwn(ConnectError),
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     /// Whoever read the output has gone, which is nothing to complain about.
@@ -54,7 +59,9 @@ pub(crate) enum Failure {
     OutputClosed,
     #[error(transparent)]
     Refused(#[from] connector_ipc::Failure),
-    #[error("the service did not answer within {0} seconds")]
+    #[error("you did not finish signing in within {}", limit(*.0))]
+    SignInTimedOut(u64),
+    #[error("the service did not answer within {}", limit(*.0))]
     TimedOut(u64),
     #[error("the service's answer cannot be read: {0}")]
     TooLong(#[from] TooLong),
@@ -77,6 +84,7 @@ impl Failure {
             }
             Self::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
             Self::Interrupted => Exit::Interrupted,
+            Self::NoneOfYourOwn(_) => Exit::NoRights,
             Self::OutputClosed => Exit::OutputClosed,
             Self::Refused(failure) => match failure.kind {
                 FailureKind::BadRequest => Exit::General,
@@ -88,7 +96,7 @@ impl Failure {
                 FailureKind::TimedOut => Exit::TimedOut,
                 FailureKind::VersionMismatch => Exit::General,
             },
-            Self::TimedOut(_) => Exit::TimedOut,
+            Self::SignInTimedOut(_) | Self::TimedOut(_) => Exit::TimedOut,
             Self::Connect(ConnectError::Untrusted { .. })
             | Self::Encode(_)
             | Self::Garbled(_)
@@ -105,8 +113,8 @@ impl Failure {
     pub(crate) fn remedy(&self) -> Option<&str> {
         match self {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
-            Self::Connect(ConnectError::NotRunning { .. }) => Some(
-                "Start it for yourself with `ztnad --userspace`, or start the system service `ztnad`; \
+            Self::Connect(ConnectError::NotRunning { .. }) | Self::NoneOfYourOwn(_) => Some(
+                "Start one of your own with `ztnad --userspace`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
             ),
             Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
@@ -133,6 +141,9 @@ impl Failure {
                     None
                 }
             }),
+            Self::SignInTimedOut(_) => {
+                Some("Run `ztna login` again; --timeout gives you more time.")
+            }
             Self::TimedOut(_) => {
                 Some("Try again, or wait longer with --timeout; `ztna status` tells more.")
             }
@@ -167,8 +178,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn is_forbidden(problem: &io::Error) -> bool {
+/// Returns whether the system forbids what was tried.
+pub(crate) fn is_forbidden(problem: &io::Error) -> bool {
     problem.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn limit(seconds: u64) -> String {
+    plural(usize::try_from(seconds).unwrap_or(usize::MAX), "second")
 }
 
 const RIGHTS: &str =
@@ -204,6 +220,29 @@ mod tests {
 
         assert_eq!(failure.exit(), Exit::NoRights);
         assert!(failure.remedy().unwrap().contains("sudo ztna"));
+    }
+
+    #[test]
+    fn a_person_without_a_service_is_told_to_start_their_own() {
+        let failure = Failure::NoneOfYourOwn(ConnectError::Io {
+            path: "/run/ztna/ztnad.sock".into(),
+            problem: io::ErrorKind::PermissionDenied.into(),
+        });
+
+        assert_eq!(failure.exit(), Exit::NoRights);
+        assert!(failure.to_string().starts_with("no service of your own"));
+        let remedy = failure.remedy().unwrap();
+        assert!(remedy.contains("ztnad --userspace") && !remedy.contains("system"));
+    }
+
+    #[test]
+    fn times_are_counted_as_people_do() {
+        assert!(Failure::TimedOut(1).to_string().ends_with(" 1 second"));
+        assert!(
+            Failure::SignInTimedOut(2)
+                .to_string()
+                .ends_with(" 2 seconds")
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
-use crate::text::{Screen, Tone};
+use crate::text::{Screen, Tone, paragraph};
 
 /// Lists the protected applications.
 pub(crate) async fn run(
@@ -28,7 +28,8 @@ pub(crate) async fn run(
 
 fn render(resources: &[ResourceReport], screen: Screen) -> String {
     if resources.is_empty() {
-        return "No application is protected yet. `ztna status` shows whether a configuration has arrived.\n".into();
+        let text = "No application is protected yet. `ztna status` shows whether a configuration has arrived.";
+        return paragraph("", text, screen);
     }
     let mut table = Table::default();
     table.row(

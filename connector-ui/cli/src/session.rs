@@ -1,10 +1,10 @@
 //! Signing in and out, switching on and off, and who it is.
 
-use connector_ipc::{Identity, Reply, Request};
+use connector_ipc::{Identity, Reply, Request, Standing};
 use serde_json::json;
 
 use crate::browser::{Opener, WebPage};
-use crate::client::{ONE_SIGN_IN, Service};
+use crate::client::{ONE_SIGN_IN, Replies, Service};
 use crate::command::{Format, LoginArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -23,13 +23,21 @@ pub(crate) async fn login(
         Ok(()) = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
     };
     printer.print(&render_signed_in(&identity, printer.screen()))?;
+    let is_paused = tokio::select! {
+        is_paused = is_paused(service) => is_paused,
+        Ok(()) = tokio::signal::ctrl_c() => false,
+    };
+    if is_paused {
+        printer.print("Still switched off; run `ztna up`.\n")?;
+    }
     Ok(Exit::Success)
 }
 
 /// Signs out.
 pub(crate) async fn logout(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
     service.order(&Request::Logout).await?;
-    printer.print("Signed out. Protected applications cannot be reached until `ztna login`.\n")?;
+    let text = "Signed out. Protected applications cannot be reached until `ztna login`.";
+    printer.print(&paragraph("", text, printer.screen()))?;
     Ok(Exit::Success)
 }
 
@@ -43,7 +51,8 @@ pub(crate) async fn up(service: &Service, printer: &Printer) -> Result<Exit, Fai
 /// Switches off.
 pub(crate) async fn down(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
     service.order(&Request::Down).await?;
-    printer.print("Switched off. Protected applications cannot be reached until `ztna up`.\n")?;
+    let text = "Switched off. Protected applications cannot be reached until `ztna up`.";
+    printer.print(&paragraph("", text, printer.screen()))?;
     Ok(Exit::Success)
 }
 
@@ -79,10 +88,45 @@ async fn sign_in(
     printer: &Printer,
 ) -> Result<Identity, Failure> {
     let mut replies = service.open(&Request::Login, ONE_SIGN_IN).await?;
-    let url = match replies.next().await? {
+    let mut page = match next_step(&mut replies).await? {
         // Signed in already, or the provider asked nothing.
-        Reply::Identity(identity) => return Ok(identity),
-        Reply::SignInPage { url } => url,
+        Step::SignedIn(identity) => return Ok(identity),
+        Step::Page(page) => page,
+    };
+    show(&page, args, printer)?;
+    loop {
+        let step = next_step(&mut replies).await.map_err(|failure| {
+            if let Failure::TimedOut(seconds) = failure {
+                Failure::SignInTimedOut(seconds)
+            } else {
+                failure
+            }
+        })?;
+        match step {
+            Step::SignedIn(identity) => return Ok(identity),
+            Step::Page(same) if same == page => {}
+            Step::Page(other) => {
+                let url = other.as_str();
+                printer.insist(&format!("The page has changed. Sign in at\n  {url}\n"))?;
+                page = other;
+            }
+        }
+    }
+}
+
+/// What a sign-in asks for next.
+enum Step {
+    Page(WebPage),
+    SignedIn(Identity),
+}
+
+async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
+    match replies.next().await? {
+        Reply::Identity(identity) => Ok(Step::SignedIn(identity)),
+        Reply::SignInPage { url } => {
+            let page = WebPage::new(url).ok_or(Failure::UnsafePage)?;
+            Ok(Step::Page(page))
+        }
         Reply::Access(_)
         | Reply::Decision(_)
         | Reply::Done
@@ -91,31 +135,34 @@ async fn sign_in(
         | Reply::Resources(_)
         | Reply::Settings(_)
         | Reply::Status(_)
-        | Reply::Welcome(_) => return Err(Failure::Unexpected),
-    };
-    let page = WebPage::new(url).ok_or(Failure::UnsafePage)?;
+        | Reply::Welcome(_) => Err(Failure::Unexpected),
+    }
+}
+
+/// Opens the page if that is wanted and possible, and prints its address.
+fn show(page: &WebPage, args: &LoginArgs, printer: &Printer) -> Result<(), Failure> {
     let opener = match args.no_browser {
         true => None,
         false => Opener::find(),
     };
-    let opened = opener.map(|opener| opener.open(&page));
-    match opened {
+    let url = page.as_str();
+    match opener.map(|opener| opener.open(page)) {
         Some(Ok(())) => printer.print(&format!(
-            "Your browser opens. If it does not, sign in at\n  {}\n",
-            page.as_str()
+            "Your browser opens. If it does not, sign in at\n  {url}\n"
         ))?,
         Some(Err(error)) => printer.insist(&format!(
-            "Your browser cannot be opened ({error}). Sign in at\n  {}\n",
-            page.as_str()
+            "Your browser cannot be opened ({error}). Sign in at\n  {url}\n"
         ))?,
-        None => printer.insist(&format!("Sign in at\n  {}\n", page.as_str()))?,
+        None => printer.insist(&format!("Sign in at\n  {url}\n"))?,
     }
-    printer.print("Waiting until you have signed in; Ctrl-C gives up.\n")?;
+    let text = "Waiting until you have signed in; Ctrl-C gives up.";
+    printer.print(&paragraph("", text, printer.screen()))
+}
 
-    let Reply::Identity(identity) = replies.next().await? else {
-        return Err(Failure::Unexpected);
-    };
-    Ok(identity)
+/// Whether the connector is known to be switched off.
+async fn is_paused(service: &Service) -> bool {
+    let reply = service.ask(&Request::Status { follow: false }).await;
+    matches!(reply, Ok(Reply::Status(status)) if status.standing == Standing::Paused)
 }
 
 fn render_signed_in(identity: &Identity, screen: Screen) -> String {

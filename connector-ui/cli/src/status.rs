@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::session::display_name;
 use crate::table::{Cell, Table};
-use crate::text::{Screen, Tone, bytes, clean, micros, paragraph, plural};
+use crate::text::{Screen, Tone, bytes, clean, micros, paragraph, plural, width};
 use crate::time;
 
 /// Shows the status once, at each change, or as an exit code only.
@@ -68,12 +68,18 @@ fn is_ready(standing: Standing) -> bool {
 
 fn render(status: &Status, screen: Screen) -> String {
     let (shape, word, tone) = standing(status.standing);
+    let heading = format!("{shape} {word}");
+    let mut text = tone.paint(&heading, screen);
     let organisation = match &status.organisation {
         Some(name) => format!(" · {}", clean(name)),
         None => String::new(),
     };
-    let mut text = tone.paint(&format!("{shape} {word}"), screen);
-    text.push_str(&format!("{organisation}\n"));
+    if width(&heading) + width(&organisation) <= screen.width {
+        text.push_str(&format!("{organisation}\n"));
+    } else {
+        text.push('\n');
+        text.push_str(&paragraph(" ", &organisation, screen));
+    }
     text.push_str(&paragraph("  ", &status.summary.message, screen));
     if let Some(action) = &status.summary.action {
         text.push_str(&paragraph("  → ", action, screen));
@@ -218,7 +224,7 @@ fn render_service(status: &Status, screen: Screen) -> String {
         "Control plane",
         match status.control_plane_reachable {
             true => format!("{}, reachable", status.control_plane),
-            false => format!("{}, cannot be reached", status.control_plane),
+            false => format!("{}, cannot be used (see above)", status.control_plane),
         },
     );
     table.field("Service", format!("ztnad {}", status.version));
@@ -295,7 +301,7 @@ Device         trust low, 2 checks not passed; `ztna posture` tells how to mend 
 Tunnel         0 connections open
 Proxy          switched off
 Configuration  none yet
-Control plane  https://control.corp.test, cannot be reached
+Control plane  https://control.corp.test, cannot be used (see above)
 Service        ztnad 0.1.0
 "
         );
@@ -310,6 +316,19 @@ Service        ztnad 0.1.0
         for line in render(&connected(), narrow).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+    }
+
+    #[test]
+    fn on_a_narrow_screen_the_organisation_has_its_own_line_and_the_pac_address_is_whole() {
+        let narrow = Screen {
+            width: 24,
+            ..SCREEN
+        };
+
+        let text = render(&connected(), narrow);
+
+        assert!(text.starts_with("● Connected\n · Example Corp\n"), "{text}");
+        assert!(text.contains("http://127.0.0.1:3128/proxy.pac"), "{text}");
     }
 
     #[test]

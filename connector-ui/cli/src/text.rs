@@ -69,13 +69,15 @@ pub(crate) fn paragraph(lead: &str, text: &str, screen: Screen) -> String {
     lines
 }
 
-/// Breaks `text` into lines of at most `room` columns, between words where possible.
+/// Breaks `text` between words into lines of at most `room` columns. A longer word
+/// has a line for itself, so that an address can still be copied.
 pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {
-        if used > 0 && used + 1 + width(word) > room {
+        let columns = width(word);
+        if used > 0 && used + 1 + columns > room {
             lines.push(std::mem::take(&mut line));
             used = 0;
         }
@@ -83,38 +85,13 @@ pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
             line.push(' ');
             used += 1;
         }
-        for char in word.chars() {
-            let columns = char_width(char);
-            if used > 0 && used + columns > room {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
-            }
-            line.push(char);
-            used += columns;
-        }
+        line.push_str(word);
+        used += columns;
     }
     if !line.is_empty() || lines.is_empty() {
         lines.push(line);
     }
     lines
-}
-
-/// Returns `text` cut to `room` columns, with an ellipsis where something is missing.
-pub(crate) fn cut(text: &str, room: usize) -> String {
-    if width(text) <= room {
-        return text.into();
-    }
-    let mut kept = String::new();
-    let mut used = 1;
-    for char in text.chars() {
-        used += char_width(char);
-        if used > room {
-            break;
-        }
-        kept.push(char);
-    }
-    kept.push('…');
-    kept
 }
 
 /// Returns the columns that `text` takes.
@@ -195,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_break_between_words_and_long_words_anywhere() {
+    fn lines_break_between_words_and_never_inside_one() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("a abcdefgh ij", 3), ["a", "abcdefgh", "ij"]);
         assert_eq!(wrap("", 5), [""]);
-        assert_eq!(wrap("日本語", 4), ["日本", "語"]);
+        assert_eq!(wrap("日本 語", 4), ["日本", "語"]);
         assert_eq!(wrap("a b", usize::MAX), ["a b"]);
     }
 
@@ -215,12 +192,6 @@ mod tests {
             paragraph("  → ", "Turn on the firewall now.", screen),
             "  → Turn on the\n    firewall now.\n"
         );
-    }
-
-    #[test]
-    fn what_does_not_fit_one_line_is_cut_visibly() {
-        assert_eq!(cut("abcdef", 6), "abcdef");
-        assert_eq!(cut("abcdef", 4), "abc…");
     }
 
     #[test]

@@ -8,11 +8,11 @@ pub(crate) fn with_distance(stamp: &str, now: i64) -> String {
         return stamp.into();
     };
     let distance = text::seconds(at.abs_diff(now));
-    let when = short(stamp);
+    let when = utc(stamp);
     if at >= now {
-        format!("{when} UTC (in {distance})")
+        format!("{when} (in {distance})")
     } else {
-        format!("{when} UTC ({distance} ago)")
+        format!("{when} ({distance} ago)")
     }
 }
 
@@ -25,10 +25,10 @@ pub(crate) fn ago(stamp: &str, now: i64) -> String {
     }
 }
 
-/// Returns `stamp` to the second, as in `2026-11-22 18:00:00`.
-pub(crate) fn short(stamp: &str) -> String {
+/// Returns `stamp` to the second, as in `2026-11-22 18:00:00 UTC`.
+pub(crate) fn utc(stamp: &str) -> String {
     match (parse(stamp), stamp.get(..10), stamp.get(11..19)) {
-        (Some(_), Some(date), Some(time)) => format!("{date} {time}"),
+        (Some(_), Some(date), Some(time)) => format!("{date} {time} UTC"),
         _ => stamp.into(),
     }
 }
@@ -101,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(parse(stamp), None, "{stamp}");
             assert_eq!(with_distance(stamp, 0), stamp);
-            assert_eq!(short(stamp), stamp);
+            assert_eq!(utc(stamp), stamp);
             assert_eq!(ago(stamp, 0), stamp);
         }
     }

@@ -9,10 +9,10 @@ use crate::decisions::outcome;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::posture::add_check;
-use crate::table::Table;
-use crate::text::{Screen, clean, micros, paragraph, seconds};
+use crate::table::{Cell, Table, flow};
+use crate::text::{Screen, micros, paragraph, seconds};
 
-/// Asks the policy, without connecting; the exit code is the answer.
+/// Asks the service, without connecting; the exit code is the answer.
 pub(crate) async fn run(
     service: &Service,
     args: &WhyArgs,
@@ -50,12 +50,15 @@ fn verdict(report: &AccessReport) -> Exit {
 fn render(report: &AccessReport, screen: Screen) -> String {
     let decision = &report.decision;
     let (shape, word, tone) = outcome(decision.outcome);
-    let mut text = tone.paint(&format!("{shape} {word}"), screen);
-    text.push_str(&format!("  {}", clean(&decision.target)));
-    if let Some(title) = &report.title {
-        text.push_str(&format!(" ({})", clean(title)));
-    }
-    text.push('\n');
+    let target = match &report.title {
+        Some(title) => format!("{} ({title})", decision.target),
+        None => decision.target.clone(),
+    };
+    let heading = [
+        Cell::toned(format!("{shape} {word}"), tone),
+        Cell::new(target),
+    ];
+    let mut text = flow(0, &heading, &[], screen);
     text.push_str(&paragraph("  ", &decision.message, screen));
     if let Some(remedy) = &decision.remedy {
         text.push_str(&paragraph("  → ", remedy, screen));
@@ -93,11 +96,22 @@ fn render(report: &AccessReport, screen: Screen) -> String {
 }
 
 fn decided_by(report: &AccessReport) -> String {
-    let took = micros(report.decision.latency_micros);
-    match report.decision.decided_by.as_str() {
+    let decision = &report.decision;
+    let took = micros(decision.latency_micros);
+    match decision.decided_by.as_str() {
         "pdp" => format!("the policy server, in {took}"),
-        "local" => "this device, without asking a policy server".into(),
-        other => format!("{other}, in {took}"),
+        "local" if decision.reason.starts_with("pdp_") => {
+            "this device, because the policy server gave no usable answer".into()
+        }
+        // The policy server may have been asked before.
+        "local" if ["lease_expired", "not_recorded"].contains(&decision.reason.as_str()) => {
+            "this device".into()
+        }
+        "local" => "this device; no policy server had to be asked".into(),
+        other => match other.strip_prefix("pdp, policy ") {
+            Some(policy) => format!("the policy server (policy {policy}), in {took}"),
+            None => format!("{other}, in {took}"),
+        },
     }
 }
 
@@ -131,6 +145,19 @@ Checks that do not pass:
     }
 
     #[test]
+    fn a_narrow_heading_breaks_before_the_target() {
+        let narrow = Screen {
+            width: 40,
+            ..SCREEN
+        };
+
+        assert!(
+            render(&denied(), narrow)
+                .starts_with("✗ denied\n  wiki.corp.test:443 (Company wiki)\n")
+        );
+    }
+
+    #[test]
     fn a_permit_says_for_how_long() {
         assert_eq!(
             render(&permitted(), SCREEN),
@@ -147,6 +174,35 @@ Valid for   5 min
 Record      d-1
 "
         );
+    }
+
+    #[test]
+    fn who_decided_is_told_truthfully() {
+        for (decided_by, reason, words) in [
+            ("pdp", "policy_denied", "the policy server, in 2.1 ms"),
+            (
+                "pdp, policy staff",
+                "policy_denied",
+                "the policy server (policy staff), in 2.1 ms",
+            ),
+            (
+                "local",
+                "pdp_late",
+                "this device, because the policy server gave no usable answer",
+            ),
+            (
+                "local",
+                "signed_out",
+                "this device; no policy server had to be asked",
+            ),
+            ("local", "not_recorded", "this device"),
+            ("a_later_one", "policy_denied", "a_later_one, in 2.1 ms"),
+        ] {
+            let mut report = denied();
+            report.decision.decided_by = decided_by.into();
+            report.decision.reason = reason.into();
+            assert_eq!(super::decided_by(&report), words);
+        }
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn a_service_that_says_nothing_is_not_waited_for_without_end() {
 
         assert_eq!(outcome.code, Some(7));
         assert!(
-            outcome.stderr.contains("within 1 seconds"),
+            outcome.stderr.contains("within 1 second\n"),
             "{}",
             outcome.stderr
         );
@@ -196,6 +196,13 @@ fn a_sign_in_that_takes_too_long_is_given_up() {
 
     assert_eq!(outcome.code, Some(7));
     assert!(outcome.stdout.contains("https://idp.corp.test/"));
+    assert!(
+        outcome
+            .stderr
+            .contains("you did not finish signing in within 1 second\n"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -217,8 +224,12 @@ fn wrong_usage_has_its_own_code_and_a_hint() {
         (&["why"], "HOST[:PORT]"),
         (&["why", "a:99999"], "from 1 to 65535"),
         (&["why", "bücher.test"], "no host name"),
-        (&["status", "--timeout", "0"], "1..=86400"),
-        (&["decisions", "--limit", "10001"], "0..=10000"),
+        (&["status", "--timeout", "0"], "from 1 to 86400"),
+        (
+            &["status", "--timeout", "abc"],
+            "`abc` is no number of seconds",
+        ),
+        (&["decisions", "--limit", "10001"], "from 0 to 10000"),
         (&["status", "--check", "alive"], "live"),
         (&["completion", "tcsh"], "bash"),
         (&[], "Usage"),
@@ -253,4 +264,15 @@ fn help_is_an_answer() {
         );
         assert!(outcome.stdout.contains("Examples:"), "{}", outcome.stdout);
     }
+}
+
+#[test]
+fn the_help_of_a_verb_does_not_repeat_what_all_verbs_accept() {
+    let short: Run = ztna(&["up", "-h"]).output().unwrap().into();
+    let long: Run = ztna(&["up", "--help"]).output().unwrap().into();
+
+    assert!(!short.stdout.contains("--socket"), "{}", short.stdout);
+    assert!(short.stdout.contains("see more with '--help'"));
+    assert!(long.stdout.contains("Global options:"), "{}", long.stdout);
+    assert!(long.stdout.contains("--socket"));
 }

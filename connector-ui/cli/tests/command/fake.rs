@@ -52,8 +52,23 @@ impl FakeService {
         Self::blurting(encode(greeting), replies, then)
     }
 
+    /// Answers the first request with the first of `conversations`, the second with the
+    /// second, and every further one with the last.
+    pub(crate) fn in_turn(conversations: impl IntoIterator<Item = Vec<Reply>>) -> Self {
+        let encode = |reply: &Reply| frame::encode(reply).unwrap();
+        let conversations = conversations
+            .into_iter()
+            .map(|replies| replies.iter().flat_map(encode).collect())
+            .collect();
+        Self::serving(encode(&welcome(VERSION)), conversations, Then::Close)
+    }
+
     /// Answers the hello with the bytes of `greeting`, the request with those of `replies`.
     pub(crate) fn blurting(greeting: Vec<u8>, replies: Vec<u8>, then: Then) -> Self {
+        Self::serving(greeting, vec![replies], then)
+    }
+
+    fn serving(greeting: Vec<u8>, conversations: Vec<Vec<u8>>, then: Then) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("run/ztnad.sock");
         let requests = Arc::default();
@@ -69,8 +84,11 @@ impl FakeService {
         runtime.spawn({
             let requests = Arc::clone(&requests);
             async move {
+                let mut turn = 0;
                 while let Ok((stream, _)) = listener.accept().await {
-                    converse(stream, &greeting, &replies, then, &requests).await;
+                    let replies = &conversations[turn.min(conversations.len() - 1)];
+                    converse(stream, &greeting, replies, then, &requests).await;
+                    turn += 1;
                 }
             }
         });

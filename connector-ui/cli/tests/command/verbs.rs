@@ -335,6 +335,46 @@ fn login_prints_the_address_and_waits_for_the_person() {
 }
 
 #[test]
+fn a_page_that_takes_the_place_of_another_is_shown() {
+    let page = |url: &str| Reply::SignInPage { url: url.into() };
+    let other = "https://idp.corp.test/authorize?state=y";
+    let service = FakeService::answering([
+        page(PAGE),
+        page(PAGE),
+        page(other),
+        Reply::Identity(alice()),
+    ]);
+
+    let outcome = service.run(&["login", "--no-browser", "-q"]);
+
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        outcome.stdout,
+        format!("Sign in at\n  {PAGE}\nThe page has changed. Sign in at\n  {other}\n")
+    );
+}
+
+#[test]
+fn who_signs_in_while_switched_off_is_told_so() {
+    for (standing, is_told) in [(Standing::Paused, true), (Standing::Connected, false)] {
+        let service =
+            FakeService::in_turn([vec![Reply::Identity(alice())], vec![status(standing)]]);
+
+        let outcome = service.run(&["login"]);
+
+        assert_eq!(outcome.code, Some(0));
+        let told = outcome
+            .stdout
+            .ends_with("\nStill switched off; run `ztna up`.\n");
+        assert_eq!(told, is_told, "{}", outcome.stdout);
+        assert_eq!(
+            service.requests(),
+            [Request::Login, Request::Status { follow: false }]
+        );
+    }
+}
+
+#[test]
 fn a_page_that_is_no_web_address_is_neither_opened_nor_shown() {
     let page = Reply::SignInPage {
         url: "file:///etc/\x1b[2Jpasswd".into(),

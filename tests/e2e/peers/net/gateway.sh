@@ -43,7 +43,9 @@ up() {
   ip -n "$space" link set out up
   ip -n "$space" link set lo up
   mkdir -p /run/gateway
-  LOG_LEVEL=${LOG_LEVEL:-error} in_space "$peers/bin/wireguard-go" --foreground "$interface" >"/run/gateway/$space.log" 2>&1 &
+  # No function: `$!` has to be wireguard-go itself, so that whoever kills it kills the gateway.
+  LOG_LEVEL=${LOG_LEVEL:-error} nsenter --net="/run/netns/$space" -- \
+    "$peers/bin/wireguard-go" --foreground "$interface" >"/run/gateway/$space.log" 2>&1 &
   echo $! >"/run/gateway/$space.pid"
   local deadline=$((SECONDS + 10))
   until in_space "$wg" show "$interface" >/dev/null 2>&1; do

@@ -1,0 +1,20 @@
+//! The programs, as processes, against the lab and against other people's peers.
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daily;
+#[cfg(test)]
+mod gateways;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod posture;
+#[cfg(test)]
+mod secrets;

@@ -1,0 +1,116 @@
+//! What must not be seen anywhere.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use e2e::curl::{Curl, FORMS};
+use e2e::lab::Lab;
+use e2e::scene::Scene;
+use e2e::service::Connector;
+use serde_json::Value;
+
+#[test]
+fn no_secret_is_in_logs_arguments_environment_or_what_front_ends_are_told() {
+    let scene = Scene::new("secrets");
+    let lab = Lab::start(&scene);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.configure("[log]\nlevel = \"trace\"\n");
+    connector.start_as("alice");
+    let curl = Curl::through(&scene, &connector.proxy());
+    for form in FORMS {
+        assert_eq!(curl.fetch(form, "http://wiki.corp.test/", &[]).status, 200);
+    }
+    assert_eq!(curl.get("http://payroll.corp.test/").status, 403);
+    // A second sign-in by the stored token shows refreshing as well.
+    connector.process().signal("TERM");
+    let _ended = connector.process().wait(e2e::wait::DEADLINE);
+    connector.start();
+    connector.wait_for("the same person", |status| {
+        status["identity"]["subject"] == "alice"
+    });
+
+    let log = connector.log();
+    assert!(
+        log.contains("TRACE"),
+        "the log says too little to prove anything"
+    );
+    let id = connector.process().id();
+    let mut places = vec![
+        ("the log".to_owned(), log.into_bytes()),
+        ("arguments".to_owned(), proc(id, "cmdline")),
+        ("environment".to_owned(), proc(id, "environ")),
+        (
+            "the decision log".to_owned(),
+            bytes(&connector.path("log/decisions.jsonl")),
+        ),
+    ];
+    for verb in [
+        "status",
+        "whoami",
+        "resources",
+        "posture",
+        "decisions",
+        "config",
+        "version",
+    ] {
+        let shown = connector.read(&[verb]).to_string();
+        places.push((format!("ztna {verb}"), shown.into_bytes()));
+    }
+    let secrets = secrets(&connector, &lab);
+    for (place, content) in &places {
+        assert!(!content.is_empty(), "{place} is empty");
+        for (secret, text) in &secrets {
+            assert!(!contains(content, text), "{secret} is in {place}");
+        }
+    }
+}
+
+/// Every secret, in each form in which it could be written.
+fn secrets(connector: &Connector<'_>, lab: &Lab) -> Vec<(String, Vec<u8>)> {
+    let stored: Value =
+        serde_json::from_slice(&bytes(&connector.path("state/sign-in.json"))).unwrap();
+    let refresh = stored["refresh_token"].as_str().unwrap();
+    let token = lab.ready("enrolment_token");
+    assert!(refresh.len() > 10 && token.len() > 10);
+    let mut secrets = vec![
+        ("the refresh token".to_owned(), refresh.as_bytes().to_vec()),
+        ("the enrolment token".to_owned(), token.as_bytes().to_vec()),
+        // Every JWS begins like this: ID tokens, assertions, proofs.
+        ("a token".to_owned(), b"eyJ".to_vec()),
+    ];
+    let key = bytes(&connector.path("state/host.key"));
+    assert_eq!(key.len(), 32);
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    for form in [
+        hex.to_uppercase().into_bytes(),
+        hex.into_bytes(),
+        STANDARD
+            .encode(&key)
+            .trim_end_matches('=')
+            .as_bytes()
+            .to_vec(),
+        URL_SAFE_NO_PAD.encode(&key).into_bytes(),
+        format!("{key:?}")
+            .trim_matches(['[', ']'])
+            .as_bytes()
+            .to_vec(),
+        key,
+    ] {
+        secrets.push(("the host's key".to_owned(), form));
+    }
+    secrets
+}
+
+fn contains(content: &[u8], text: &[u8]) -> bool {
+    content.windows(text.len()).any(|window| window == text)
+}
+
+fn proc(id: u32, name: &str) -> Vec<u8> {
+    bytes(Path::new(&format!("/proc/{id}/{name}")))
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
