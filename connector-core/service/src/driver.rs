@@ -84,6 +84,8 @@ pub(crate) async fn run(
         }
     }
     adapters.tunnel.configure(None);
+    // Nobody takes reports any more; what waits is written all the same.
+    drop(events);
     adapters.decisions.close();
 }
 

@@ -24,6 +24,30 @@ pub(super) struct Grounds<'a> {
     pub(super) now: Now,
 }
 
+impl Grounds<'_> {
+    /// Describes a decision that was made on these grounds at once.
+    fn record(
+        &self,
+        flow: &Flow,
+        resource: Option<&Arc<Resource>>,
+        outcome: Outcome,
+        decided_by: DecidedBy,
+    ) -> Record {
+        Record {
+            time: self.now.wall,
+            flow: flow.clone(),
+            resource: resource.map(Arc::clone),
+            outcome,
+            decided_by,
+            latency: Duration::ZERO,
+            session: Some(self.session.clone()),
+            host: self.host.cloned(),
+            verdict: self.verdict.clone(),
+            configuration: Some(self.configuration.version),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Enforcer {
     /// Shared with the published map, so that an unchanged set is told by its address.
@@ -143,16 +167,8 @@ impl Enforcer {
         );
         pending.step = Step::AwaitingRecord(answer);
         let record = Record {
-            time: grounds.now.wall,
-            flow: flow.clone(),
-            resource: Some(Arc::clone(&pending.resource)),
-            outcome: recorded,
-            decided_by,
             latency,
-            session: Some(grounds.session.clone()),
-            host: grounds.host.cloned(),
-            verdict: grounds.verdict.clone(),
-            configuration: Some(grounds.configuration.version),
+            ..grounds.record(flow, Some(&pending.resource), recorded, decided_by)
         };
         effects.push_back(Effect::Record {
             attempt: Some(attempt),
@@ -337,23 +353,12 @@ impl Enforcer {
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        let record = Record {
-            time: grounds.now.wall,
-            flow: flow.clone(),
-            resource: match grounds.configuration.catalogue.lookup(&flow) {
-                Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => {
-                    Some(Arc::clone(resource))
-                }
-                Lookup::Unknown => None,
-            },
-            outcome: Outcome::Denied(reason.into()),
-            decided_by: DecidedBy::Local,
-            latency: Duration::ZERO,
-            session: Some(grounds.session.clone()),
-            host: grounds.host.cloned(),
-            verdict: grounds.verdict.clone(),
-            configuration: Some(grounds.configuration.version),
+        let resource = match grounds.configuration.catalogue.lookup(&flow) {
+            Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => Some(resource),
+            Lookup::Unknown => None,
         };
+        let outcome = Outcome::Denied(reason.into());
+        let record = grounds.record(&flow, resource, outcome, DecidedBy::Local);
         effects.push_back(Effect::Record {
             attempt: None,
             record: Box::new(record),

@@ -146,7 +146,11 @@ impl Company {
         for effect in sign_in {
             if let Effect::SignIn { attempt, .. } = effect {
                 let session = session();
-                company.feed(Event::SessionOpened { attempt, session });
+                company.feed(Event::SessionOpened {
+                    attempt,
+                    session,
+                    signed_in_ago: Duration::ZERO,
+                });
             }
         }
         company

@@ -151,10 +151,10 @@ impl Writer {
                 Err(error) => tracing::error!(%error, "A decision could not be written down"),
             }
             if let Some(attempt) = attempt {
-                let event = Event::Recorded { attempt, written };
-                if self.events.blocking_send(event).is_err() {
-                    break;
-                }
+                // A driver that has ended wants no report.
+                let _ = self
+                    .events
+                    .blocking_send(Event::Recorded { attempt, written });
             }
         }
         if let Err(error) = self.file.file.sync_all() {
