@@ -24,6 +24,7 @@ pub struct Stack {
     slots: BTreeMap<SocketHandle, Slot>,
     released: BTreeMap<SocketHandle, Moment>,
     ports: BTreeSet<u16>,
+    next_tcp_port: u16,
     accepted: VecDeque<SocketHandle>,
     config: StackConfig,
     counters: Counters,
@@ -81,6 +82,8 @@ impl Stack {
         config.mtu = config.mtu.clamp(SMALLEST_MTU, LARGEST_MTU);
         let mut interface_config = Config::new(HardwareAddress::Ip);
         interface_config.random_seed = config.seed.draw();
+        let [low, high, ..] = config.seed.draw().to_le_bytes();
+        let next_tcp_port = u16::from_le_bytes([low, high]).max(FIRST_TCP_PORT);
         let mut nowhere = Port {
             link: &mut Nowhere,
             packet: None,
@@ -103,6 +106,7 @@ impl Stack {
             slots: BTreeMap::new(),
             released: BTreeMap::new(),
             ports: BTreeSet::new(),
+            next_tcp_port,
             accepted: VecDeque::new(),
             config,
             counters: Counters::default(),
@@ -250,7 +254,7 @@ impl Stack {
             return Err(ConnectError::TooMany);
         };
         let mut socket = tcp_socket(&share);
-        let port = self.free_port();
+        let port = self.free_tcp_port();
         socket
             .connect(self.interface.context(), remote, port)
             .map_err(|_| ConnectError::Unaddressable(remote))?;
@@ -360,6 +364,19 @@ impl Stack {
         }
     }
 
+    /// Takes the next port that no socket has. Going round, rather than drawing,
+    /// keeps away for as long as possible from ports that the other side still
+    /// remembers (RFC 9293, TIME-WAIT) and would not answer for a second.
+    fn free_tcp_port(&mut self) -> u16 {
+        loop {
+            let port = self.next_tcp_port;
+            self.next_tcp_port = port.checked_add(1).unwrap_or(FIRST_TCP_PORT);
+            if !self.ports.contains(&port) {
+                return port;
+            }
+        }
+    }
+
     /// Draws a port from the dynamic range (RFC 6335) that no socket has.
     fn free_port(&mut self) -> u16 {
         loop {
@@ -420,6 +437,9 @@ impl Link for Nowhere {
 fn instant(now: Moment) -> Instant {
     Instant::from_micros(i64::try_from(now.since_boot().as_micros()).unwrap_or(i64::MAX))
 }
+
+/// Nobody else speaks from the tunnel's own addresses, so that most ports are free.
+const FIRST_TCP_PORT: u16 = 10_000;
 
 /// How long what was written before its owner left may take to be delivered.
 const LINGER: Duration = Duration::from_secs(10);
