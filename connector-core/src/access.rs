@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::audit::DecidedBy;
-use crate::catalogue::{Catalogue, Lookup, Resource, ResourceId, SiteId};
+use crate::catalogue::{Catalogue, Lookup, ResourceId, SiteId};
 use crate::time::Moment;
 
 pub use self::denial::{Denial, Reason};
@@ -79,11 +79,11 @@ impl AccessMap {
         if let Some(denial) = &self.content.closed {
             return Verdict::Denied(denial.clone());
         }
-        let resource = match self.content.catalogue.lookup(flow) {
-            Lookup::Offered(resource) => resource,
+        match self.content.catalogue.lookup(flow) {
+            Lookup::Offered(_) => {}
             Lookup::PortNotOffered(_) => return Verdict::Denied(Reason::PortNotOffered.into()),
             Lookup::Unknown => return Verdict::Denied(Reason::UnknownResource.into()),
-        };
+        }
 
         match self.content.answers.get(flow) {
             Some(Answer::Granted(grant)) if now < grant.lease_ends => {
@@ -93,10 +93,7 @@ impl AccessMap {
                 Verdict::Denied(denial.clone())
             }
             Some(Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
-                Verdict::Undecided(Question {
-                    flow: flow.clone(),
-                    resource: Arc::clone(resource),
-                })
+                Verdict::Undecided(Question { flow: flow.clone() })
             }
         }
     }
@@ -208,8 +205,6 @@ pub enum Verdict {
 pub struct Question {
     /// The flow that waits.
     pub flow: Flow,
-    /// The resource it wants to reach.
-    pub resource: Arc<Resource>,
 }
 
 /// Proof that one flow was authorized, and the key every outbound path demands.

@@ -123,6 +123,17 @@ pub enum Lookup<'a> {
     Unknown,
 }
 
+impl<'a> Lookup<'a> {
+    /// Returns the resource that has the name, on whatever port.
+    #[must_use]
+    pub fn resource(self) -> Option<&'a Arc<Resource>> {
+        match self {
+            Self::Offered(resource) | Self::PortNotOffered(resource) => Some(resource),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// A protected application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {

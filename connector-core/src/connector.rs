@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::{AccessRequest, Decision};
-use crate::catalogue::{Catalogue, Lookup};
+use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider};
 use crate::identity::{HostId, Session, SessionId};
 use crate::posture::{Check, Facts, Measurement, Verdict};
@@ -137,6 +139,8 @@ pub enum Effect {
     Evaluate {
         /// To be repeated in the answer.
         attempt: Attempt,
+        /// The policy decision point's base URL.
+        pdp: Url,
         /// The question.
         request: Box<AccessRequest>,
     },
@@ -429,12 +433,7 @@ impl Connector {
 
     /// Writes down what came of a decision that was made before.
     fn write(&mut self, flow: Flow, outcome: Outcome, decided_by: DecidedBy, now: Now) {
-        let resource = match self.access.catalogue().lookup(&flow) {
-            Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => {
-                Some(Arc::clone(resource))
-            }
-            Lookup::Unknown => None,
-        };
+        let resource = self.access.catalogue().lookup(&flow).resource().cloned();
         let record = Record {
             time: now.wall,
             flow,

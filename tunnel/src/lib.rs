@@ -6,6 +6,7 @@
 
 pub mod far_end;
 pub mod netstack;
+mod pace;
 pub mod sockets;
 pub mod userspace;
 

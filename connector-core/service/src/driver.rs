@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::access::AccessMap;
-use connector_core::connector::{Connector, Effect, Event, PdpFailure};
+use connector_core::connector::{Connector, Effect, Event};
 use connector_platform::clock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tunnel::userspace::Userspace;
@@ -14,7 +14,7 @@ use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::sign_in::SignIn;
-use crate::adapters::{Events, Order, tunnelling};
+use crate::adapters::{Order, tunnelling};
 use crate::view::Snapshot;
 
 /// Everything that effects are carried out with.
@@ -28,7 +28,6 @@ pub(crate) struct Adapters {
     pub(crate) keys: KeyRing,
     pub(crate) access: watch::Sender<Arc<AccessMap>>,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(crate) events: Events,
 }
 
 /// Drives `connector` until it has come to rest after [`Event::Stopping`].
@@ -44,7 +43,7 @@ pub(crate) async fn run(
         // Before the effects: whoever sees a tunnel go should know already why.
         adapters.show(&connector);
         while let Some(effect) = connector.poll_effect() {
-            adapters.start(effect, &connector);
+            adapters.start(effect);
         }
         if let Some(done) = ordered.take() {
             // Whoever gave the order may have gone.
@@ -91,21 +90,15 @@ pub(crate) async fn run(
 
 impl Adapters {
     /// Starts an effect; never waits, since the outcome comes back as an event.
-    fn start(&mut self, effect: Effect, connector: &Connector) {
+    fn start(&mut self, effect: Effect) {
         match effect {
             Effect::ApplyTunnel(plan) => tunnelling::apply(&self.tunnel, &self.keys, plan),
             Effect::EndSession(session) => self.sign_in.end(&session),
-            Effect::Evaluate { attempt, request } => match connector.configuration() {
-                Some(configuration) => self.pdp.ask(&configuration.pdp, attempt, &request),
-                None => {
-                    // The core's deadline refuses if this cannot be delivered.
-                    let _ = self.events.try_send(Event::Evaluated {
-                        attempt,
-                        outcome: Err(PdpFailure::Unreachable),
-                        latency: Duration::ZERO,
-                    });
-                }
-            },
+            Effect::Evaluate {
+                attempt,
+                pdp,
+                request,
+            } => self.pdp.ask(pdp, attempt, &request),
             Effect::ForgetSignIn => self.sign_in.forget(),
             Effect::Measure(checks) => self.measuring.measure(checks),
             Effect::PublishAccess(access) => {

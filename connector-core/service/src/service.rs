@@ -90,7 +90,6 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         keys,
         access: access_sender,
         snapshot: snapshot_sender,
-        events,
     };
     driver::run(connector, queue, order_queue, adapters).await;
 

@@ -333,6 +333,7 @@ impl Enforcer {
         };
         effects.push_back(Effect::Evaluate {
             attempt,
+            pdp: grounds.configuration.pdp.clone(),
             request: Box::new(request),
         });
         let pending = Pending {
@@ -353,10 +354,7 @@ impl Enforcer {
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        let resource = match grounds.configuration.catalogue.lookup(&flow) {
-            Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => Some(resource),
-            Lookup::Unknown => None,
-        };
+        let resource = grounds.configuration.catalogue.lookup(&flow).resource();
         let outcome = Outcome::Denied(reason.into());
         let record = grounds.record(&flow, resource, outcome, DecidedBy::Local);
         effects.push_back(Effect::Record {

@@ -18,6 +18,7 @@ use tunnel_proto::noise::{Opened, Responder};
 
 use super::{Command, FarCounters, GatewayConfig, Handler, lock};
 use crate::netstack::{Link, Netstack, TcpStream};
+use crate::pace::{LONGEST_PAUSE, MAX_INBOXES, MAX_OUTBOXES, MAX_PACKET, PLAIN, SHORTEST_PAUSE};
 use crate::sockets::{Inbox, Outbox, Ports, UdpPort};
 
 /// The loop that moves the packets of a site's network.
@@ -374,17 +375,3 @@ async fn writable(gateways: &[FarGateway]) {
     })
     .await;
 }
-
-/// Room for everything that one full inbox decrypts to.
-const PLAIN: usize = 4 * 64 * 1500 + MAX_PACKET;
-
-/// Above any MTU that a tunnel is given.
-const MAX_PACKET: usize = 2048;
-
-/// Then others get their turn.
-const MAX_INBOXES: u32 = 8;
-const MAX_OUTBOXES: usize = 16;
-
-/// Tokio's timers count milliseconds.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use tunnel_proto::noise::Rejected;
 use super::SiteStatus;
 use crate::Clock;
 use crate::netstack::{Budget, Link, Netstack, Role, Stack, StackConfig};
+use crate::pace::{LONGEST_PAUSE, MAX_INBOXES, MAX_OUTBOXES, MAX_PACKET, PLAIN, SHORTEST_PAUSE};
 use crate::sockets::{Inbox, Outbox, Ports};
 
 /// One site's tunnel, as the rest of the process sees it.
@@ -349,20 +350,6 @@ fn draw_seed() -> io::Result<Seed> {
 fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Room for everything that one full inbox decrypts to.
-const PLAIN: usize = 4 * 64 * 1500 + MAX_PACKET;
-
-/// Above any MTU that a tunnel is given.
-const MAX_PACKET: usize = 2048;
-
-/// Then others get their turn.
-const MAX_INBOXES: u32 = 8;
-const MAX_OUTBOXES: usize = 16;
-
-/// Tokio's timers count milliseconds.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How old the byte counts in a status may be.
 const REPORT_PERIOD: Duration = Duration::from_millis(250);

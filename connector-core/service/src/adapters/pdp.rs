@@ -31,11 +31,11 @@ impl Pdp {
     }
 
     /// Puts `request` to the decision point at `base`; the answer comes as an event.
-    pub(crate) fn ask(&mut self, base: &Url, attempt: Attempt, request: &AccessRequest) {
+    pub(crate) fn ask(&mut self, base: Url, attempt: Attempt, request: &AccessRequest) {
         while self.questions.try_join_next().is_some() {}
 
         let (http, events) = (self.http.clone(), self.events.clone());
-        let (base, body) = (base.clone(), request.to_json());
+        let body = request.to_json();
         self.questions.spawn(async move {
             let asked_at = Instant::now();
             let outcome = evaluate(&http, &base, &body).await;

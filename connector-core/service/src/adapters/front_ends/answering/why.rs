@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connector_core::access::{Destination, Flow, Protocol, Reason, Workload};
-use connector_core::catalogue::{Lookup, Resource};
+use connector_core::catalogue::Resource;
 use connector_core::time::WallTime;
 use connector_ipc::{AccessReport, DecisionReport, Outcome};
 use connector_platform::clock;
@@ -89,12 +89,8 @@ fn flow(view: &View, host: &str, port: Option<u16>) -> Result<Flow, String> {
 }
 
 fn resource(view: &View, flow: &Flow) -> Option<std::sync::Arc<Resource>> {
-    match view.authorizer.access().catalogue().lookup(flow) {
-        Lookup::Offered(resource) | Lookup::PortNotOffered(resource) => {
-            Some(std::sync::Arc::clone(resource))
-        }
-        Lookup::Unknown => None,
-    }
+    let access = view.authorizer.access();
+    access.catalogue().lookup(flow).resource().cloned()
 }
 
 /// Describes an answer whose record is no longer among the latest.
