@@ -93,7 +93,10 @@ impl AccessMap {
                 Verdict::Denied(denial.clone())
             }
             Some(Answer::Granted(_) | Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
-                Verdict::Undecided(Question { flow: flow.clone() })
+                Verdict::Undecided(Question {
+                    flow: flow.clone(),
+                    process: None,
+                })
             }
         }
     }
@@ -131,6 +134,12 @@ impl AccessMap {
     #[must_use]
     pub fn catalogue(&self) -> &Catalogue {
         &self.content.catalogue
+    }
+
+    /// Returns the same, to be kept.
+    #[must_use]
+    pub fn shared_catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.content.catalogue)
     }
 
     /// Returns how many answers are in force.
@@ -205,6 +214,8 @@ pub enum Verdict {
 pub struct Question {
     /// The flow that waits.
     pub flow: Flow,
+    /// The process that opened it, for the record only: whoever asks fills it in.
+    pub process: Option<u32>,
 }
 
 /// Proof that one flow was authorized, and the key every outbound path demands.

@@ -20,6 +20,8 @@ pub struct Record {
     pub time: WallTime,
     /// What was asked for.
     pub flow: Flow,
+    /// The process that asked, where that is known.
+    pub process: Option<u32>,
     /// The resource, if there is one.
     pub resource: Option<Arc<Resource>>,
     /// What was decided.
@@ -132,11 +134,14 @@ impl Record {
     }
 
     fn destination(&self) -> Value {
-        let port = self.flow.protocol.port();
-        match &self.flow.destination {
-            Destination::Address(address) => json!({"ip": address.to_string(), "port": port}),
-            Destination::Name(name) => json!({"hostname": name.as_str(), "port": port}),
+        let mut destination = match &self.flow.destination {
+            Destination::Address(address) => json!({"ip": address.to_string()}),
+            Destination::Name(name) => json!({"hostname": name.as_str()}),
+        };
+        if let Some(port) = self.flow.protocol.port() {
+            destination["port"] = port.into();
         }
+        destination
     }
 
     fn actor(&self) -> Option<Value> {
@@ -148,18 +153,30 @@ impl Record {
                 json!({"uid": session.id.as_str(), "issuer": &*session.person.issuer}),
             );
         }
+        if let Some(process) = self.process() {
+            actor.insert("process".into(), process);
+        }
+        (!actor.is_empty()).then(|| actor.into())
+    }
+
+    fn process(&self) -> Option<Value> {
+        let mut process = Map::new();
+        if let Some(pid) = self.process {
+            process.insert("pid".into(), pid.into());
+        }
         if let Workload::Known(program) = &self.flow.workload {
             let mut file = json!({"path": program.path, "type_id": 1});
             if let Some(sha256) = &program.sha256 {
                 file["hashes"] = json!([{"algorithm_id": 3, "value": sha256}]);
             }
-            let mut process = json!({"file": file});
+            process.insert("file".into(), file);
             if let Some(user) = program.user {
-                process["user"] = json!({"uid": user.to_string()});
+                process.insert("user".into(), json!({"uid": user.to_string()}));
             }
-            actor.insert("process".into(), process);
+            let ancestry = program.ancestors.iter().map(|path| json!({"path": path}));
+            process.insert("ancestry".into(), ancestry.collect());
         }
-        (!actor.is_empty()).then(|| actor.into())
+        (!process.is_empty()).then(|| process.into())
     }
 
     fn unmapped(&self) -> Value {
@@ -197,25 +214,12 @@ const REFUSE: u64 = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Reason;
+    use crate::access::{Program, Protocol, Reason};
     use crate::catalogue::fixture::wiki;
 
     #[test]
     fn a_record_has_every_member_that_the_class_requires() {
-        let record = Record {
-            time: WallTime::from_unix_millis(1000),
-            flow: wiki(80),
-            resource: None,
-            outcome: Outcome::Denied(Reason::UnknownResource.into()),
-            decided_by: DecidedBy::Local,
-            latency: Duration::from_micros(5),
-            session: None,
-            host: None,
-            verdict: Verdict::default(),
-            configuration: None,
-        };
-
-        let event = record.to_ocsf(3, "0.1.0");
+        let event = record(wiki(80), None).to_ocsf(3, "0.1.0");
 
         assert_eq!(event["class_uid"], 4001);
         assert_eq!(event["category_uid"], 4);
@@ -224,5 +228,47 @@ mod tests {
         assert_eq!(event["status_code"], "unknown_resource");
         assert_eq!(event["dst_endpoint"]["hostname"], "wiki.corp.test");
         assert!(event.get("actor").is_none());
+    }
+
+    #[test]
+    fn a_record_names_the_process_and_where_it_comes_from() {
+        let program = Program {
+            path: "/usr/bin/ping".into(),
+            user: Some(1000),
+            sha256: Some("ab".into()),
+            ancestors: vec!["/usr/bin/bash".into(), "/usr/lib/systemd/systemd".into()],
+        };
+        let ping = Flow {
+            protocol: Protocol::IcmpEcho,
+            workload: Workload::Known(Arc::new(program)),
+            ..wiki(0)
+        };
+
+        let event = record(ping, Some(4711)).to_ocsf(1, "0.1.0");
+
+        let process = &event["actor"]["process"];
+        assert_eq!(process["pid"], 4711);
+        assert_eq!(process["user"]["uid"], "1000");
+        assert_eq!(process["file"]["path"], "/usr/bin/ping");
+        assert_eq!(process["file"]["hashes"][0]["value"], "ab");
+        assert_eq!(process["ancestry"][1]["path"], "/usr/lib/systemd/systemd");
+        assert_eq!(event["connection_info"]["protocol_name"], "icmp");
+        assert!(event["dst_endpoint"].get("port").is_none());
+    }
+
+    fn record(flow: Flow, process: Option<u32>) -> Record {
+        Record {
+            time: WallTime::from_unix_millis(1000),
+            flow,
+            process,
+            resource: None,
+            outcome: Outcome::Denied(Reason::UnknownResource.into()),
+            decided_by: DecidedBy::Local,
+            latency: Duration::from_micros(5),
+            session: None,
+            host: None,
+            verdict: Verdict::default(),
+            configuration: None,
+        }
     }
 }

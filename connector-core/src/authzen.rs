@@ -50,14 +50,7 @@ impl AccessRequest {
             "resource": {
                 "type": "application",
                 "id": self.resource.id.as_str(),
-                "properties": {
-                    "host": match &self.flow.destination {
-                        Destination::Address(address) => address.to_string(),
-                        Destination::Name(name) => name.to_string(),
-                    },
-                    "port": self.flow.protocol.port(),
-                    "site": self.resource.site.as_str(),
-                },
+                "properties": self.resource_properties(),
             },
             "context": {
                 "time": self.time.to_string(),
@@ -65,6 +58,20 @@ impl AccessRequest {
                 "posture": {"trust_level": self.verdict.trust_level().as_str()},
             },
         })
+    }
+
+    fn resource_properties(&self) -> Value {
+        let host = match &self.flow.destination {
+            Destination::Address(address) => address.to_string(),
+            Destination::Name(name) => name.to_string(),
+        };
+        let mut properties = Map::new();
+        properties.insert("host".into(), host.into());
+        if let Some(port) = self.flow.protocol.port() {
+            properties.insert("port".into(), port.into());
+        }
+        properties.insert("site".into(), self.resource.site.as_str().into());
+        properties.into()
     }
 
     fn subject_properties(&self) -> Value {
@@ -113,6 +120,7 @@ impl AccessRequest {
         if let Some(sha256) = &program.sha256 {
             workload.insert("sha256".into(), sha256.as_str().into());
         }
+        workload.insert("ancestors".into(), program.ancestors.clone().into());
         workload.into()
     }
 }
@@ -221,6 +229,51 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{Flow, Program, Protocol};
+    use crate::catalogue::Lookup;
+    use crate::catalogue::fixture::{catalogue, wiki};
+
+    #[test]
+    fn a_ping_is_asked_about_without_a_port_and_with_its_program() {
+        let program = Program {
+            path: "/usr/bin/ping".into(),
+            user: Some(1000),
+            sha256: None,
+            ancestors: vec!["/usr/bin/bash".into()],
+        };
+        let catalogue = catalogue();
+        let Lookup::Offered(resource) = catalogue.lookup(&wiki(80)) else {
+            panic!("the wiki is offered");
+        };
+        let request = AccessRequest {
+            person: Arc::new(Person {
+                issuer: "https://id.corp.test".into(),
+                subject: "ann".into(),
+                email: None,
+                name: None,
+                groups: vec![],
+            }),
+            session: SessionId::from("s"),
+            host: None,
+            verdict: Verdict::default(),
+            flow: Flow {
+                protocol: Protocol::IcmpEcho,
+                workload: Workload::Known(Arc::new(program)),
+                ..wiki(80)
+            },
+            resource: Arc::clone(resource),
+            time: WallTime::from_unix_millis(0),
+        };
+
+        let asked = request.to_json();
+
+        assert_eq!(asked["action"]["properties"]["protocol"], "icmp");
+        assert_eq!(asked["resource"]["properties"]["host"], "wiki.corp.test");
+        assert!(asked["resource"]["properties"].get("port").is_none());
+        let workload = &asked["subject"]["properties"]["workload"];
+        assert_eq!(workload["path"], "/usr/bin/ping");
+        assert_eq!(workload["ancestors"], json!(["/usr/bin/bash"]));
+    }
 
     #[test]
     fn a_bare_permission_is_understood() {

@@ -1,8 +1,10 @@
 //! The protected applications, and where they live.
 
+mod endpoint;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use crate::access::{Destination, Flow, Protocol};
 use crate::name::{DomainName, NamePattern};
 use crate::network::Prefix;
+
+pub use self::endpoint::{Endpoint, InvalidEndpoint};
 
 /// Every resource and site of one configuration, indexed for look-ups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,14 +167,16 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Returns whether `protocol` is offered.
+    /// Returns whether `protocol` is offered; a ping is by whoever offers any port.
     #[must_use]
     pub fn offer(&self, protocol: Protocol) -> bool {
-        let ranges = match protocol {
-            Protocol::Tcp(_) => &self.tcp,
-            Protocol::Udp(_) => &self.udp,
-        };
-        ranges.iter().any(|range| range.contains(&protocol.port()))
+        let covers =
+            |ranges: &[RangeInclusive<u16>], port| ranges.iter().any(|range| range.contains(&port));
+        match protocol {
+            Protocol::IcmpEcho => !(self.tcp.is_empty() && self.udp.is_empty()),
+            Protocol::Tcp(port) => covers(&self.tcp, port),
+            Protocol::Udp(port) => covers(&self.udp, port),
+        }
     }
 }
 
@@ -191,7 +197,7 @@ pub struct Gateway {
     /// Names the gateway.
     pub id: GatewayId,
     /// Where it listens.
-    pub endpoint: SocketAddr,
+    pub endpoint: Endpoint,
     /// Its WireGuard public key (Curve25519).
     pub public_key: [u8; 32],
     /// The inner source addresses that it may send from.
@@ -311,6 +317,22 @@ mod tests {
             catalogue().lookup(&flow("dev.corp.test", 80)),
             Lookup::Unknown
         );
+    }
+
+    #[test]
+    fn a_ping_is_offered_by_whoever_offers_any_port() {
+        let offered = |tcp: &[u16], udp: &[u16]| {
+            let ranges = |ports: &[u16]| ports.iter().map(|port| *port..=*port).collect();
+            let ports = Ports {
+                tcp: ranges(tcp),
+                udp: ranges(udp),
+            };
+            ports.offer(Protocol::IcmpEcho)
+        };
+
+        assert!(offered(&[80], &[]));
+        assert!(offered(&[], &[53]));
+        assert!(!offered(&[], &[]));
     }
 
     fn found(flow: &Flow) -> Option<String> {

@@ -437,6 +437,7 @@ impl Connector {
         let record = Record {
             time: now.wall,
             flow,
+            process: None,
             resource,
             outcome,
             decided_by,

@@ -16,4 +16,6 @@ pub mod jws;
 pub mod name;
 pub mod network;
 pub mod posture;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod company;
 pub mod control_plane;
 pub mod expiring;
+pub mod gateway;
 pub mod http_server;
 pub mod idp;
 pub mod pdp;

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use connector_core::catalogue::Endpoint;
 use lab::clock::Clock;
 use lab::company::Company;
+use lab::gateway;
 use lab::running::{ExternalGateway, Lab, Options};
+use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use tracing_subscriber::EnvFilter;
 
@@ -18,8 +21,10 @@ use tracing_subscriber::EnvFilter;
 ///
 /// Prints one line of JSON when everything listens, and ends on SIGTERM or Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "ztna-lab", version)]
+#[command(name = "ztna-lab", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Keep the policy key and the admitted hosts in this folder
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -41,7 +46,7 @@ struct Arguments {
     /// Use this WireGuard gateway in place of the lab's own; may be repeated
     #[arg(
         long,
-        value_name = "id=ID,endpoint=ADDRESS:PORT,public-key=KEY[,uapi=SOCKET][,site=ID]",
+        value_name = "id=ID,endpoint=HOST:PORT,public-key=KEY[,uapi=SOCKET][,site=ID]",
         value_parser = parse_gateway
     )]
     external_gateway: Vec<ExternalGateway>,
@@ -53,8 +58,21 @@ struct Arguments {
     end_with_stdin: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one WireGuard gateway alone, with a network device behind which the kernel forwards.
+    ///
+    /// Prints one line of JSON when it listens, and ends on SIGTERM or Ctrl-C.
+    Gateway(gateway::Options),
+}
+
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let mut arguments = Arguments::parse();
+    let outcome = match arguments.command.take() {
+        Some(Command::Gateway(options)) => run_gateway(options),
+        None => run(arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell if standard error is closed.
@@ -66,12 +84,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("ZTNA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
-        .init();
-
+    start_log();
     let company = match &arguments.company {
         Some(path) => {
             let text = std::fs::read_to_string(path)
@@ -93,16 +106,39 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     })
     .await?;
 
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", serde_json::to_string(lab.ready())?)?;
-    stdout.flush()?;
-
+    announce(lab.ready())?;
     tokio::select! {
         result = tokio::signal::ctrl_c() => result?,
         () = end_of_stdin(), if arguments.end_with_stdin => {}
     }
     tracing::info!("the lab ends");
     lab.stop().await;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run_gateway(options: gateway::Options) -> anyhow::Result<()> {
+    start_log();
+    let (_gateway, ready) = gateway::start(options)?;
+    announce(&ready)?;
+    tokio::signal::ctrl_c().await?;
+    tracing::info!("the gateway ends");
+    Ok(())
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("ZTNA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+}
+
+/// Tells whoever started this program that it listens, and where.
+fn announce(ready: &impl Serialize) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", serde_json::to_string(ready)?)?;
+    stdout.flush()?;
     Ok(())
 }
 
@@ -121,8 +157,8 @@ fn parse_gateway(text: &str) -> Result<ExternalGateway, String> {
         match name {
             "endpoint" => {
                 let parsed = value
-                    .parse()
-                    .map_err(|_| format!("endpoint={value:?} is not ADDRESS:PORT"))?;
+                    .parse::<Endpoint>()
+                    .map_err(|error| error.to_string())?;
                 endpoint = Some(parsed);
             }
             "id" => id = Some(value.to_owned()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use connector_core::catalogue::Endpoint;
 use connector_core::configuration::{Document, RawGateway, RawIdentity, RawPolicy, RawSite};
 use ed25519_dalek::SigningKey;
 use serde::Serialize;
@@ -52,7 +53,7 @@ pub struct ExternalGateway {
     /// The site that it leads to, the first one unless told.
     pub site: Option<String>,
     /// Where it listens.
-    pub endpoint: SocketAddr,
+    pub endpoint: Endpoint,
     /// Its public key in base64.
     pub public_key: String,
     /// Its configuration socket; without one its peers are set by hand.
@@ -87,8 +88,8 @@ pub struct Ready {
 pub struct ReadyGateway {
     /// Names the gateway.
     pub id: String,
-    /// Where it listens.
-    pub endpoint: SocketAddr,
+    /// Where it listens, as in the configuration.
+    pub endpoint: String,
 }
 
 /// The running company; everything stops when it is dropped.
@@ -321,7 +322,7 @@ fn start_sites(options: &Options, address: IpAddr) -> anyhow::Result<(Vec<RawSit
             .filter(|gateway| gateway.site.as_ref().map_or(is_first, |id| *id == site.id))
             .map(|gateway| RawGateway {
                 id: gateway.id.clone(),
-                endpoint: gateway.endpoint,
+                endpoint: gateway.endpoint.to_string(),
                 public_key: gateway.public_key.clone(),
                 allowed_ips: site.prefixes.clone(),
             })
@@ -350,7 +351,7 @@ fn ready_gateways(sites: &[RawSite]) -> Vec<ReadyGateway> {
         .flat_map(|site| &site.gateways)
         .map(|gateway| ReadyGateway {
             id: gateway.id.clone(),
-            endpoint: gateway.endpoint,
+            endpoint: gateway.endpoint.clone(),
         })
         .collect()
 }

@@ -83,7 +83,9 @@ impl Sites {
                 let endpoint = network.endpoints().get(&GatewayId::from(id.as_str()));
                 Ok(RawGateway {
                     id: id.clone(),
-                    endpoint: *endpoint.with_context(|| format!("{id:?} appears twice"))?,
+                    endpoint: endpoint
+                        .with_context(|| format!("{id:?} appears twice"))?
+                        .to_string(),
                     public_key: public_key.to_string(),
                     allowed_ips: site.prefixes.clone(),
                 })
@@ -201,7 +203,7 @@ fn records(site: &CompanySite) -> anyhow::Result<BTreeMap<DomainName, Vec<IpAddr
 }
 
 /// A monotonic clock that starts with the process; the lab does not outlive a sleep.
-fn boot_clock() -> Moment {
+pub(crate) fn boot_clock() -> Moment {
     static START: OnceLock<Instant> = OnceLock::new();
     Moment::from_boot(START.get_or_init(Instant::now).elapsed())
 }

@@ -2,6 +2,7 @@
 //! behind one or more WireGuard gateways. It serves the lab and the tests.
 
 mod driver;
+pub mod tun;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -1,22 +1,128 @@
 //! UDP towards gateways and clients: unconnected sockets, many datagrams per
 //! system call where the kernel can, one where it cannot.
 
-use std::collections::VecDeque;
+mod outbox;
+
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
-/// One UDP socket with whatever offload the kernel has.
+pub use self::outbox::Outbox;
+use crate::device;
+
+/// One UDP socket with whatever offload the kernel has, for a thread that waits
+/// by itself.
+#[derive(Debug)]
+pub struct RawPort {
+    socket: std::net::UdpSocket,
+    state: UdpSocketState,
+}
+
+/// One UDP socket with whatever offload the kernel has, for a tokio task.
 #[derive(Debug)]
 pub struct UdpPort {
-    socket: UdpSocket,
+    socket: tokio::net::UdpSocket,
     state: UdpSocketState,
+}
+
+/// What sets a socket apart from others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortOptions {
+    /// The mark of its packets, by which routing and firewall know them.
+    pub mark: Option<u32>,
+    /// Whether its datagrams may be fragmented on their way; otherwise those
+    /// that are too long for the path are lost.
+    pub may_fragment: bool,
+}
+
+/// A UDP socket that can be one of [`Ports`].
+pub trait Port: Sized {
+    /// Binds to `local`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, for instance that the address is in use.
+    fn bind(local: SocketAddr, options: PortOptions) -> io::Result<Self>;
+
+    /// Returns the address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Receives what is there now; returns whether anything was.
+    fn try_receive(&self, inbox: &mut Inbox) -> bool;
+
+    /// Sends datagrams of `segment` bytes each, the last of which may be
+    /// shorter, in one call.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; [`io::ErrorKind::WouldBlock`] if it has no room now.
+    fn try_send(&self, to: SocketAddr, datagrams: &[u8], segment: usize) -> io::Result<()>;
+
+    /// Returns how many datagrams can be sent in one call.
+    fn max_segments(&self) -> usize;
+}
+
+impl RawPort {
+    fn into_tokio(self) -> io::Result<UdpPort> {
+        Ok(UdpPort {
+            socket: tokio::net::UdpSocket::from_std(self.socket)?,
+            state: self.state,
+        })
+    }
+
+    /// Returns the socket, to wait for it.
+    #[must_use]
+    pub fn socket(&self) -> &std::net::UdpSocket {
+        &self.socket
+    }
+}
+
+impl Port for RawPort {
+    fn bind(local: SocketAddr, options: PortOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        if local.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if let Some(mark) = options.mark {
+            device::set_mark(&socket, mark)?;
+        }
+        device::enlarge_buffers(&socket, KERNEL_BUFFER);
+        socket.set_nonblocking(true)?;
+        socket.bind(&local.into())?;
+        let socket = std::net::UdpSocket::from(socket);
+        let state = UdpSocketState::new((&socket).into())?;
+        if options.may_fragment {
+            // The state has just forbidden it.
+            device::allow_fragments(&SockRef::from(&socket))?;
+        }
+        Ok(Self { socket, state })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn try_receive(&self, inbox: &mut Inbox) -> bool {
+        inbox.fill(|buffers, metas| self.state.recv((&self.socket).into(), buffers, metas))
+    }
+
+    fn try_send(&self, to: SocketAddr, datagrams: &[u8], segment: usize) -> io::Result<()> {
+        send(&self.state, (&self.socket).into(), to, datagrams, segment)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
 }
 
 impl UdpPort {
@@ -26,18 +132,7 @@ impl UdpPort {
     ///
     /// What the system says, for instance that the address is in use.
     pub fn bind(local: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // As much as the system allows; without it bursts are lost, not correctness.
-        let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
-        let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-        socket.set_nonblocking(true)?;
-        socket.bind(&local.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket, state })
+        <Self as Port>::bind(local, PortOptions::default())
     }
 
     /// Returns the address that the socket is bound to.
@@ -65,57 +160,84 @@ impl UdpPort {
         context.waker().wake_by_ref();
         Poll::Pending
     }
+}
 
-    /// Receives what is there now; returns whether anything was.
-    pub fn try_receive(&self, inbox: &mut Inbox) -> bool {
-        let received = self.socket.try_io(Interest::READABLE, || {
-            let mut slices = inbox
-                .buffers
-                .each_mut()
-                .map(|buffer| IoSliceMut::new(buffer));
-            self.state
-                .recv((&self.socket).into(), &mut slices, &mut inbox.metas)
-        });
-        // An error is about some datagram sent before, which is TCP's to repeat.
-        inbox.filled = received.unwrap_or(0);
-        inbox.filled > 0
+impl Port for UdpPort {
+    fn bind(local: SocketAddr, options: PortOptions) -> io::Result<Self> {
+        RawPort::bind(local, options)?.into_tokio()
     }
 
-    fn try_send(&self, run: &Run, contents: &[u8]) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || {
-            let transmit = Transmit {
-                destination: run.destination,
-                ecn: None,
-                contents,
-                segment_size: (run.segments > 1).then_some(run.segment),
-                src_ip: None,
-            };
-            self.state.try_send((&self.socket).into(), &transmit)
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn try_receive(&self, inbox: &mut Inbox) -> bool {
+        inbox.fill(|buffers, metas| {
+            self.socket.try_io(Interest::READABLE, || {
+                self.state.recv((&self.socket).into(), buffers, metas)
+            })
         })
     }
+
+    fn try_send(&self, to: SocketAddr, datagrams: &[u8], segment: usize) -> io::Result<()> {
+        self.socket.try_io(Interest::WRITABLE, || {
+            send(&self.state, (&self.socket).into(), to, datagrams, segment)
+        })
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+}
+
+fn send(
+    state: &UdpSocketState,
+    socket: UdpSockRef<'_>,
+    destination: SocketAddr,
+    contents: &[u8],
+    segment: usize,
+) -> io::Result<()> {
+    let transmit = Transmit {
+        destination,
+        ecn: None,
+        contents,
+        segment_size: (contents.len() > segment).then_some(segment),
+        src_ip: None,
+    };
+    state.try_send(socket, &transmit)
 }
 
 /// The sockets of one tunnel: one for each IP version that it needs.
-#[derive(Debug, Default)]
-pub struct Ports {
-    v4: Option<UdpPort>,
-    v6: Option<UdpPort>,
+#[derive(Debug)]
+pub struct Ports<P = UdpPort> {
+    v4: Option<P>,
+    v6: Option<P>,
+    /// Whose turn it is to be received from first, so that one that is never
+    /// empty does not silence the other.
+    v6_first: AtomicBool,
 }
 
-impl Ports {
+impl<P: Port> Ports<P> {
     /// Binds what is needed to send to all of `destinations`.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn towards(destinations: impl IntoIterator<Item = SocketAddr>) -> io::Result<Self> {
-        let mut ports = Self::default();
+    pub fn bind_towards(
+        destinations: impl IntoIterator<Item = SocketAddr>,
+        options: PortOptions,
+    ) -> io::Result<Self> {
+        let mut ports = Self {
+            v4: None,
+            v6: None,
+            v6_first: AtomicBool::new(false),
+        };
         for destination in destinations {
             if destination.is_ipv4() && ports.v4.is_none() {
-                ports.v4 = Some(UdpPort::bind((Ipv4Addr::UNSPECIFIED, 0).into())?);
+                ports.v4 = Some(P::bind((Ipv4Addr::UNSPECIFIED, 0).into(), options)?);
             }
             if destination.is_ipv6() && ports.v6.is_none() {
-                ports.v6 = Some(UdpPort::bind((Ipv6Addr::UNSPECIFIED, 0).into())?);
+                ports.v6 = Some(P::bind((Ipv6Addr::UNSPECIFIED, 0).into(), options)?);
             }
         }
         Ok(ports)
@@ -123,14 +245,56 @@ impl Ports {
 
     /// Uses a socket that is bound already.
     #[must_use]
-    pub fn single(port: UdpPort) -> Self {
+    pub fn single(port: P) -> Self {
         let is_v4 = port.local_addr().is_ok_and(|local| local.is_ipv4());
         let (v4, v6) = if is_v4 {
             (Some(port), None)
         } else {
             (None, Some(port))
         };
-        Self { v4, v6 }
+        Self {
+            v4,
+            v6,
+            v6_first: AtomicBool::new(false),
+        }
+    }
+
+    /// Receives what is there now; returns whether anything was.
+    pub fn try_receive(&self, inbox: &mut Inbox) -> bool {
+        self.in_turn().any(|port| port.try_receive(inbox))
+    }
+
+    /// Returns the sockets, two at most.
+    pub fn iter(&self) -> impl Iterator<Item = &P> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+
+    fn in_turn(&self) -> impl Iterator<Item = &P> {
+        let mut order = [&self.v4, &self.v6];
+        if self.v6_first.fetch_not(Ordering::Relaxed) {
+            order.reverse();
+        }
+        order.into_iter().flatten()
+    }
+
+    fn towards_address(&self, destination: SocketAddr) -> Option<&P> {
+        if destination.is_ipv4() {
+            self.v4.as_ref()
+        } else {
+            self.v6.as_ref()
+        }
+    }
+}
+
+impl Ports {
+    /// Binds what is needed to send to all of `destinations`. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn towards(destinations: impl IntoIterator<Item = SocketAddr>) -> io::Result<Self> {
+        Self::bind_towards(destinations, PortOptions::default())
     }
 
     /// Waits for datagrams.
@@ -140,18 +304,13 @@ impl Ports {
 
     pub(crate) fn poll_receive(&self, context: &mut Context<'_>, inbox: &mut Inbox) -> Poll<()> {
         let ready = self
-            .both()
+            .in_turn()
             .any(|port| port.poll_receive(context, inbox).is_ready());
         if ready {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
-    }
-
-    /// Receives what is there now; returns whether anything was.
-    pub fn try_receive(&self, inbox: &mut Inbox) -> bool {
-        self.both().any(|port| port.try_receive(inbox))
     }
 
     /// Waits until more can be sent.
@@ -161,24 +320,12 @@ impl Ports {
 
     pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         let blocked = self
-            .both()
+            .iter()
             .all(|port| port.socket.poll_send_ready(context).is_pending());
         if blocked {
             Poll::Pending
         } else {
             Poll::Ready(())
-        }
-    }
-
-    fn both(&self) -> impl Iterator<Item = &UdpPort> {
-        [&self.v4, &self.v6].into_iter().flatten()
-    }
-
-    fn port_towards(&self, destination: SocketAddr) -> Option<&UdpPort> {
-        if destination.is_ipv4() {
-            self.v4.as_ref()
-        } else {
-            self.v6.as_ref()
         }
     }
 }
@@ -199,6 +346,20 @@ impl Inbox {
             metas: [RecvMeta::default(); BATCH],
             filled: 0,
         }
+    }
+
+    fn fill(
+        &mut self,
+        receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
+    ) -> bool {
+        let mut slices = self
+            .buffers
+            .each_mut()
+            .map(|buffer| IoSliceMut::new(buffer));
+        let received = receive(&mut slices, &mut self.metas);
+        // An error is about some datagram sent before, which is TCP's to repeat.
+        self.filled = received.unwrap_or(0);
+        self.filled > 0
     }
 
     /// Returns the datagrams that were received last, and where they came from.
@@ -229,161 +390,6 @@ impl std::fmt::Debug for Inbox {
     }
 }
 
-/// Datagrams that wait to be sent: bounded, in order, and grouped so that a
-/// run of equal ones to one destination takes one system call.
-pub struct Outbox {
-    buffer: Box<[u8]>,
-    filled: usize,
-    runs: VecDeque<Run>,
-    max_segments: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    destination: SocketAddr,
-    start: usize,
-    end: usize,
-    segment: usize,
-    segments: usize,
-    closed: bool,
-}
-
-impl Outbox {
-    /// Allocates the buffer.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            buffer: vec![0; SEND_BUFFER].into(),
-            filled: 0,
-            runs: VecDeque::new(),
-            max_segments: 1,
-        }
-    }
-
-    /// Returns whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    /// Returns whether another datagram can be taken.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.filled + MAX_DATAGRAM <= self.buffer.len()
-    }
-
-    /// Returns the space for the next datagram, to be kept with [`commit`](Self::commit).
-    pub fn space(&mut self) -> Option<&mut [u8]> {
-        self.has_room().then(|| &mut self.buffer[self.filled..])
-    }
-
-    /// Keeps the `length` bytes that were written to [`space`](Self::space).
-    pub fn commit(&mut self, destination: SocketAddr, length: usize) {
-        let start = self.filled;
-        self.filled += length;
-        let open = self.runs.back_mut().filter(|run| {
-            !run.closed
-                && run.destination == destination
-                && length <= run.segment
-                && run.segments < self.max_segments
-                && self.filled - run.start <= MAX_RUN
-        });
-        if let Some(run) = open {
-            run.end = self.filled;
-            run.segments += 1;
-            run.closed = length < run.segment;
-            return;
-        }
-        self.runs.push_back(Run {
-            destination,
-            start,
-            end: self.filled,
-            segment: length,
-            segments: 1,
-            closed: false,
-        });
-    }
-
-    /// Takes a datagram that was written elsewhere; without room it is lost.
-    pub fn push(&mut self, destination: SocketAddr, datagram: &[u8]) {
-        let Some(space) = self.space() else { return };
-        if let Some(space) = space.get_mut(..datagram.len()) {
-            space.copy_from_slice(datagram);
-            self.commit(destination, datagram.len());
-        }
-    }
-
-    /// Sends what the kernel takes. What it refuses for good is dropped: TCP
-    /// repeats it, over another gateway if need be.
-    pub fn flush(&mut self, ports: &Ports) {
-        while let Some(run) = self.runs.front().copied() {
-            let Some(port) = ports.port_towards(run.destination) else {
-                self.runs.pop_front();
-                continue;
-            };
-            let supported = port.state.max_gso_segments();
-            self.max_segments = supported;
-            if run.segments > supported {
-                self.split_first(run);
-                continue;
-            }
-            match port.try_send(&run, &self.buffer[run.start..run.end]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The kernel promised an offload that its driver does not have.
-                Err(_) if run.segments > port.state.max_gso_segments() => self.split_first(run),
-                Ok(()) | Err(_) => {
-                    self.runs.pop_front();
-                }
-            }
-        }
-        self.filled = 0;
-    }
-
-    /// Loses everything that waits.
-    pub fn clear(&mut self) {
-        self.runs.clear();
-        self.filled = 0;
-    }
-
-    fn split_first(&mut self, run: Run) {
-        self.runs.pop_front();
-        let singles = (run.start..run.end).step_by(run.segment).map(|start| Run {
-            start,
-            end: (start + run.segment).min(run.end),
-            segments: 1,
-            closed: true,
-            ..run
-        });
-        for single in singles.rev() {
-            self.runs.push_front(single);
-        }
-    }
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl std::fmt::Debug for Outbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbox")
-            .field("filled", &self.filled)
-            .field("runs", &self.runs.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The largest datagram that a tunnel sends, with room to spare.
-const MAX_DATAGRAM: usize = 2048;
-
-/// Two full runs: one to fill while the kernel takes the other.
-const SEND_BUFFER: usize = 128 * 1024;
-
-/// What one UDP send may carry, below 64 KiB less the headers.
-const MAX_RUN: usize = 65_000;
-
 /// Receive buffers a turn.
 const BATCH: usize = 4;
 
@@ -391,7 +397,7 @@ const BATCH: usize = 4;
 const RECEIVE_BUFFER: usize = 64 * 1500;
 
 /// Enough to sit out the other work of one turn at several Gb/s.
-const KERNEL_BUFFER: usize = 4 << 20;
+const KERNEL_BUFFER: usize = 7 << 20;
 
 /// Errors of a socket are read off one by one.
 const MAX_FAILURES: usize = 8;

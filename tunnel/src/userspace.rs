@@ -3,6 +3,7 @@
 
 mod dial;
 mod flows;
+mod lookups;
 mod site;
 mod stream;
 

@@ -1,5 +1,6 @@
 //! The developer's commands, called as `cargo xtask …` and `cargo demo`.
 
+mod bench;
 mod demo;
 mod process;
 mod test;
@@ -19,6 +20,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures ours beside what people use today
+    Bench(bench::BenchArgs),
     /// Shows the whole product on this machine, without root
     Demo(demo::DemoArgs),
     /// Does nothing until its input ends; the demo runs it under a forbidden name
@@ -39,6 +42,7 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse_from(arguments()).command {
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Idle => {
             // A failing read ends it as well as an end of input.

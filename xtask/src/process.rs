@@ -12,6 +12,20 @@ use anyhow::{Context, bail};
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = command_line(command);
     say(&format!("$ {line}"));
+    finish(command, &line)
+}
+
+/// Runs a command with all its output on standard error, for commands whose own output is a result.
+///
+/// # Errors
+/// Names the command line and how it ended.
+pub(crate) fn run_aside(command: &mut Command) -> anyhow::Result<()> {
+    let line = command_line(command);
+    note(&format!("$ {line}"));
+    finish(command.stdout(std::io::stderr()), &line)
+}
+
+fn finish(command: &mut Command, line: &str) -> anyhow::Result<()> {
     let status = command
         .stdin(Stdio::null())
         .status()
@@ -70,8 +84,16 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Prints one line about what went wrong.
-#[expect(clippy::print_stderr, reason = "where this program complains")]
 pub(crate) fn complain(line: &str) {
+    note(line);
+}
+
+/// Prints one line about what happens meanwhile, beside the output.
+#[expect(
+    clippy::print_stderr,
+    reason = "where this program talks of what is no result"
+)]
+pub(crate) fn note(line: &str) {
     eprintln!("{line}");
 }
 

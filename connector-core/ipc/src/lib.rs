@@ -13,7 +13,7 @@ mod status;
 
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::status::{
-    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
+    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity, InterceptionReport,
     Outcome, PostureReport, ProxyReport, Remedy, ResourceReport, ResourceState, SettingReport,
     SiteReport, Standing, Status, TrustLevel, TunnelReport, WorkloadReport,
 };

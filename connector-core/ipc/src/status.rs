@@ -23,6 +23,10 @@ pub struct Status {
     pub checks_unmet: usize,
     /// The tunnel.
     pub tunnel: TunnelReport,
+    /// Whether traffic of unmodified programs is taken; none where only the
+    /// local proxy leads in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interception: Option<InterceptionReport>,
     /// The local proxy.
     pub proxy: ProxyReport,
     /// The control plane's URL.
@@ -109,6 +113,31 @@ pub struct TunnelReport {
     pub open_flows: usize,
 }
 
+/// How traffic of unmodified programs is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum InterceptionReport {
+    /// It is not: the connector is switched off, or has no configuration.
+    Down,
+    /// It is to be, but cannot; it is tried again.
+    Failed {
+        /// Why not.
+        problem: String,
+    },
+    /// It is.
+    Up {
+        /// The network device.
+        device: String,
+        /// The device's own addresses.
+        addresses: Vec<IpAddr>,
+        /// The names that are answered by the connector, with all names below them.
+        names: Vec<String>,
+        /// What another program undid last, if any did; it was put back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mended: Option<String>,
+    },
+}
+
 /// A network behind gateways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteReport {
@@ -123,8 +152,8 @@ pub struct SiteReport {
 pub struct GatewayReport {
     /// The gateway's id.
     pub id: String,
-    /// Where it listens.
-    pub endpoint: SocketAddr,
+    /// Where it listens: an address or a name, and a port.
+    pub endpoint: String,
     /// How it is.
     pub state: GatewayState,
     /// When the last handshake was completed.

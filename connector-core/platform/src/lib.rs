@@ -11,3 +11,4 @@ pub mod owner;
 pub mod paths;
 pub mod private;
 pub mod signals;
+pub mod steering;

@@ -1,81 +1,98 @@
-//! Finds the process at the other end of a loopback connection.
+//! Finds the program that opened a flow on this machine.
+//!
+//! A wrong answer is worse than none: whatever leaves a doubt about the program
+//! makes it [`Workload::Unknown`]. The doubt is about programs that do not know of
+//! each other. Two processes of one user that work together (one relays for the
+//! other, debugs it, or runs its code inside it) cannot be told apart by anybody.
 
 use std::io;
 use std::net::SocketAddr;
 
 use connector_core::access::Workload;
 
-#[cfg_attr(target_os = "linux", path = "owner/linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "owner/other.rs")]
-mod imp;
+#[cfg(any(target_os = "macos", test))]
+mod descriptor;
+mod digest;
+#[cfg(any(windows, test))]
+mod table;
 
-/// The owner of a connection.
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use self::linux as imp;
+#[cfg(target_os = "macos")]
+use self::macos as imp;
+#[cfg(windows)]
+use self::windows as imp;
+
+/// What a flow speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// ICMP echoes; in place of the local port stands their identifier.
+    IcmpEcho,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Who opened a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// Whether the connection belongs to the user that this process runs as.
+    /// The numeric user whom the socket belongs to, where the system has such
+    /// numbers and there is but one.
+    pub user: Option<u32>,
+    /// Whether the socket belongs to the user that this process runs as.
     pub is_same_user: bool,
     /// The program, unless there is any doubt.
     pub workload: Workload,
+    /// A process that holds the socket, for the record.
+    pub process: Option<u32>,
+}
+
+/// Returns who sends from `local` to `remote`, which may be on this machine or
+/// elsewhere; the remote port of [`Transport::IcmpEcho`] is ignored. Blocks for as
+/// long as the system's tables take to read, and the first time that a program is
+/// met, for as long as its executable takes to hash.
+///
+/// # Errors
+///
+/// `NotFound` or `NotConnected` if no socket of this machine sends from there: it was closed
+/// meanwhile, or the packets are made by somebody who is privileged to forge
+/// them. Otherwise what the system says. Nothing is known of the program then.
+pub fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) -> io::Result<Owner> {
+    imp::of(transport, canonical(local), canonical(remote))
 }
 
 /// Returns who holds the socket that is bound to `client` and connected to
-/// `server`, both on this machine. Blocks for as long as the system's tables
-/// take to read.
+/// `server`, both on this machine, as [`of`] does.
 ///
 /// # Errors
 ///
 /// If the system does not tell; nobody must be let in then.
 pub fn of_tcp(client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
-    imp::of_tcp(client, server)
+    of(Transport::Tcp, client, server)
 }
 
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    #[test]
-    fn a_connection_of_this_test_belongs_to_this_test() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = TcpListener::bind(address).unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-
-            let owner = of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).unwrap();
-
-            assert!(owner.is_same_user);
-            let Workload::Known(program) = owner.workload else {
-                panic!("{address}: this process holds the socket");
-            };
-            let own = std::env::current_exe().unwrap();
-            assert_eq!(program.path, own.to_str().unwrap());
+impl Owner {
+    /// Describes a socket whose user is all that is known.
+    #[cfg_attr(windows, expect(dead_code, reason = "users have no numbers there"))]
+    fn nobody_known(user: Option<u32>, is_same_user: bool) -> Self {
+        Self {
+            user,
+            is_same_user,
+            workload: Workload::Unknown,
+            process: None,
         }
     }
+}
 
-    #[test]
-    fn a_socket_that_two_programs_hold_has_no_program() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let inherited = std::os::fd::OwnedFd::from(client.try_clone().unwrap());
-        let mut other = std::process::Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::from(inherited))
-            .spawn()
-            .unwrap();
-
-        let owner = of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).unwrap();
-
-        drop(other.stdin.take());
-        other.wait().unwrap();
-        assert_eq!(owner.workload, Workload::Unknown);
-    }
-
-    #[test]
-    fn a_closed_connection_has_no_owner() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = listener.local_addr().unwrap();
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-
-        assert!(of_tcp(nobody, server).is_err());
-    }
+/// A socket for both families writes IPv4 addresses as IPv6 ones.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub(crate) mod decisions;
 pub(crate) mod front_ends;
 pub(crate) mod http;
+pub(crate) mod interception;
 pub(crate) mod keys;
 pub(crate) mod measuring;
 pub(crate) mod pdp;

@@ -7,14 +7,14 @@ use connector_core::access::AccessMap;
 use connector_core::connector::{Connector, Effect, Event};
 use connector_platform::clock;
 use tokio::sync::{mpsc, oneshot, watch};
-use tunnel::userspace::Userspace;
 
 use crate::adapters::decisions::DecisionLog;
 use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::sign_in::SignIn;
-use crate::adapters::{Order, tunnelling};
+use crate::adapters::Order;
+use crate::adapters::tunnelling::Tunnel;
 use crate::view::Snapshot;
 
 /// Everything that effects are carried out with.
@@ -24,7 +24,7 @@ pub(crate) struct Adapters {
     pub(crate) measuring: Measuring,
     pub(crate) sign_in: SignIn,
     pub(crate) decisions: DecisionLog,
-    pub(crate) tunnel: Arc<Userspace>,
+    pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) keys: KeyRing,
     pub(crate) access: watch::Sender<Arc<AccessMap>>,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -82,7 +82,7 @@ pub(crate) async fn run(
             break;
         }
     }
-    adapters.tunnel.configure(None);
+    adapters.tunnel.stop().await;
     // Nobody takes reports any more; what waits is written all the same.
     drop(events);
     adapters.decisions.close();
@@ -92,7 +92,7 @@ impl Adapters {
     /// Starts an effect; never waits, since the outcome comes back as an event.
     fn start(&mut self, effect: Effect) {
         match effect {
-            Effect::ApplyTunnel(plan) => tunnelling::apply(&self.tunnel, &self.keys, plan),
+            Effect::ApplyTunnel(plan) => self.tunnel.apply(&self.keys, plan),
             Effect::EndSession(session) => self.sign_in.end(&session),
             Effect::Evaluate {
                 attempt,
@@ -103,7 +103,7 @@ impl Adapters {
             Effect::Measure(checks) => self.measuring.measure(checks),
             Effect::PublishAccess(access) => {
                 // Live flows first: nobody may see the new map while an old flow still runs.
-                tunnelling::publish(&self.tunnel, &access);
+                self.tunnel.publish(&access);
                 self.access.send_replace(access);
             }
             Effect::Record { attempt, record } => self.decisions.write(attempt, record),

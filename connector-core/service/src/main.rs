@@ -36,7 +36,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()?
-        .block_on(service::run(settings))
+        .block_on(service::run(settings, options.mode()))
 }
 
 /// One thread for the tunnel's work, one for everything else.

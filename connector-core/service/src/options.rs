@@ -17,7 +17,7 @@ use crate::settings::{Flags, Settings};
                   Example:\n  ztnad --userspace --config ./ztna.toml"
 )]
 pub(crate) struct Options {
-    /// Run without a network device: applications are reached through the local proxy. Needs no rights
+    /// Run without a network device: applications are reached through the local proxy alone. Needs no rights
     #[arg(long)]
     userspace: bool,
     /// Read this file instead of the user's configuration file
@@ -43,13 +43,27 @@ pub(crate) struct Options {
     log_format: Option<String>,
 }
 
+/// How traffic comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Through a network device, and the local proxy.
+    Transparent,
+    /// Through the local proxy alone.
+    Userspace,
+}
+
 impl Options {
+    /// Returns how traffic comes in.
+    pub(crate) fn mode(&self) -> Mode {
+        if self.userspace {
+            Mode::Userspace
+        } else {
+            Mode::Transparent
+        }
+    }
+
     /// Collects the settings from everywhere.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        anyhow::ensure!(
-            self.userspace,
-            "This version carries traffic through the local proxy only; start it with `ztnad --userspace`"
-        );
         let paths = if connector_platform::paths::is_system_service() {
             Paths::system()
         } else {

@@ -15,18 +15,21 @@ use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::{self, Control, ControlPlane};
 use crate::adapters::decisions::DecisionLog;
 use crate::adapters::http::Http;
+use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::proxying::Gate;
 use crate::adapters::sign_in::{self, SignIn};
-use crate::adapters::{Events, Task, front_ends, tunnelling};
+use crate::adapters::tunnelling::Tunnel;
+use crate::adapters::{Events, Task, front_ends};
 use crate::driver::{self, Adapters};
+use crate::options::Mode;
 use crate::settings::Settings;
 use crate::view::{Snapshot, View};
 
 /// Runs the service until it is told to stop.
-pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let state = PrivateDir::open(&settings.state_dir)
         .context("Failed to use service.state_dir (--state-dir)")?;
     let _instance = Instance::claim(&state)?;
@@ -47,7 +50,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
             http: http.clone(),
             api,
             control: control.state(),
-            store: sign_in::Store::new(state),
+            store: sign_in::Store::new(state.clone()),
             keys: keys.clone(),
         },
         events.clone(),
@@ -61,7 +64,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let connector = Connector::new(posture::builtin_checks());
     let (access_sender, access) = watch::channel(Arc::default());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::of(&connector)));
-    let tunnel = tunnelling::start(events.clone());
+    let tunnel = Arc::new(start_tunnel(mode, state, events.clone())?);
     let authorizer = Authorizer::new(access, events.clone());
 
     let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel));
@@ -97,6 +100,23 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
+}
+
+/// Makes the tunnel for a mode.
+fn start_tunnel(
+    mode: Mode,
+    state: PrivateDir,
+    events: Events,
+) -> anyhow::Result<Tunnel> {
+    match mode {
+        Mode::Transparent => {
+            let seed = keys::address_seed(&state)?;
+            Ok(Tunnel::Transparent(Interception::start(
+                state, seed, events,
+            )?))
+        }
+        Mode::Userspace => Ok(Tunnel::userspace(events)),
+    }
 }
 
 fn start_control(

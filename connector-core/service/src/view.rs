@@ -15,13 +15,13 @@ use connector_ipc::{
 };
 use connector_platform::clock;
 use tokio::sync::watch;
-use tunnel::userspace::Userspace;
 use url::Url;
 
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::ControlState;
 use crate::adapters::decisions::Recent;
 use crate::adapters::sign_in::Progress;
+use crate::adapters::tunnelling::Tunnel;
 
 /// What the core says at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) struct View {
     pub(crate) control: watch::Receiver<ControlState>,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) authorizer: Authorizer,
-    pub(crate) tunnel: Arc<Userspace>,
+    pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) decisions: Recent,
     pub(crate) settings: Vec<SettingReport>,
     pub(crate) control_plane: Url,
@@ -85,6 +85,7 @@ impl View {
             identity: self.identity(),
             trust_level: convert::trust_level(snapshot.verdict.trust_level()),
             checks_unmet: snapshot.verdict.unmet().len(),
+            interception: self.tunnel.interception().map(convert::interception),
             tunnel,
             proxy: self.proxy.clone(),
             control_plane: self.control_plane.to_string(),

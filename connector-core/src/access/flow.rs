@@ -18,6 +18,7 @@ pub struct Flow {
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.destination, self.protocol) {
+            (destination, Protocol::IcmpEcho) => write!(f, "{destination} (ping)"),
             (Destination::Address(IpAddr::V6(address)), Protocol::Tcp(port)) => {
                 write!(f, "[{address}]:{port}")
             }
@@ -48,9 +49,11 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The transport a flow uses.
+/// What a flow speaks to its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
+    /// An ICMP echo, which has no port: a ping.
+    IcmpEcho,
     /// TCP to the given port.
     Tcp(u16),
     /// UDP to the given port.
@@ -58,18 +61,20 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Returns the destination port.
+    /// Returns the destination port, where the protocol has ports.
     #[must_use]
-    pub fn port(self) -> u16 {
+    pub fn port(self) -> Option<u16> {
         match self {
-            Self::Tcp(port) | Self::Udp(port) => port,
+            Self::IcmpEcho => None,
+            Self::Tcp(port) | Self::Udp(port) => Some(port),
         }
     }
 
-    /// Returns `tcp` or `udp`.
+    /// Returns `icmp`, `tcp` or `udp`.
     #[must_use]
     pub fn transport(self) -> &'static str {
         match self {
+            Self::IcmpEcho => "icmp",
             Self::Tcp(_) => "tcp",
             Self::Udp(_) => "udp",
         }
@@ -94,4 +99,42 @@ pub struct Program {
     pub user: Option<u32>,
     /// The SHA-256 of the executable in lower-case hex, where it was computed.
     pub sha256: Option<String>,
+    /// The absolute paths of its parents' executables, nearest first, at most
+    /// [`MAX_ANCESTORS`](Self::MAX_ANCESTORS); shorter where one could not be found out.
+    pub ancestors: Vec<String>,
+}
+
+impl Program {
+    /// How many ancestors a program names at most: a terminal inside a desktop
+    /// session has six.
+    pub const MAX_ANCESTORS: usize = 8;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_reads_as_people_write_it() {
+        for (destination, protocol, text) in [
+            ("192.0.2.1", Protocol::Tcp(80), "192.0.2.1:80"),
+            ("2001:db8::1", Protocol::Tcp(80), "[2001:db8::1]:80"),
+            ("2001:db8::1", Protocol::Udp(53), "[2001:db8::1]:53/udp"),
+            ("2001:db8::1", Protocol::IcmpEcho, "2001:db8::1 (ping)"),
+        ] {
+            let flow = Flow {
+                destination: Destination::Address(destination.parse().unwrap()),
+                protocol,
+                workload: Workload::Unknown,
+            };
+
+            assert_eq!(flow.to_string(), text);
+        }
+        let ping = Flow {
+            destination: Destination::Name("wiki.corp.test".parse().unwrap()),
+            protocol: Protocol::IcmpEcho,
+            workload: Workload::Unknown,
+        };
+        assert_eq!(ping.to_string(), "wiki.corp.test (ping)");
+    }
 }

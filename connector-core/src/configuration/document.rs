@@ -1,7 +1,7 @@
 //! The configuration as it is written on the wire, and its conversion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Configuration, IdentityProvider, Organisation, PosturePlan, Rejected, SessionLimits, Version,
 };
-use crate::catalogue::{Catalogue, Gateway, Ports, Resource, Site};
+use crate::catalogue::{Catalogue, Endpoint, Gateway, Ports, Resource, Site};
 use crate::name::{DomainName, NamePattern};
 use crate::network::Prefix;
 use crate::posture::{Check, Platform};
@@ -98,8 +98,8 @@ pub struct RawSite {
 pub struct RawGateway {
     /// Names the gateway.
     pub id: String,
-    /// Where it listens, as `ADDRESS:PORT`.
-    pub endpoint: SocketAddr,
+    /// Where it listens, as `ADDRESS:PORT` or `NAME:PORT`.
+    pub endpoint: String,
     /// Its Curve25519 public key in base64, as `wg` prints it.
     pub public_key: String,
     /// The inner prefixes that it may send from.
@@ -257,6 +257,10 @@ impl RawSite {
                 "a site needs at least one gateway".to_owned(),
             ));
         }
+        unique(
+            &format!("{path}.gateways"),
+            self.gateways.iter().map(|gateway| &gateway.id),
+        )?;
         let gateways = self
             .gateways
             .into_iter()
@@ -281,9 +285,13 @@ impl RawGateway {
                 let problem = format!("{:?} is not 32 bytes in base64", self.public_key);
                 invalid(&format!("{path}.public_key"), problem)
             })?;
+        let endpoint: Endpoint = self
+            .endpoint
+            .parse()
+            .map_err(|error| invalid(&format!("{path}.endpoint"), format!("{error}")))?;
         Ok(Gateway {
             id: self.id.as_str().into(),
-            endpoint: self.endpoint,
+            endpoint,
             public_key,
             allowed_sources: prefixes(&format!("{path}.allowed_ips"), &self.allowed_ips)?,
         })

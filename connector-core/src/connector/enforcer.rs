@@ -36,6 +36,7 @@ impl Grounds<'_> {
         Record {
             time: self.now.wall,
             flow: flow.clone(),
+            process: None,
             resource: resource.map(Arc::clone),
             outcome,
             decided_by,
@@ -69,6 +70,7 @@ struct Live {
 #[derive(Debug)]
 struct Pending {
     attempt: Attempt,
+    process: Option<u32>,
     resource: Arc<Resource>,
     step: Step,
     /// When an adapter that lost the question is no longer waited for.
@@ -121,10 +123,10 @@ impl Enforcer {
             return;
         }
         if self.pending.len() >= MAX_PENDING {
-            self.refuse(question.flow, Reason::TooBusy, BUSY_PAUSE, grounds, effects);
+            self.refuse(question, Reason::TooBusy, BUSY_PAUSE, grounds, effects);
             return;
         }
-        self.evaluate(question.flow, grounds, effects);
+        self.evaluate(question, grounds, effects);
     }
 
     pub(super) fn handle_evaluated(
@@ -168,6 +170,7 @@ impl Enforcer {
         pending.step = Step::AwaitingRecord(answer);
         let record = Record {
             latency,
+            process: pending.process,
             ..grounds.record(flow, Some(&pending.resource), recorded, decided_by)
         };
         effects.push_back(Effect::Record {
@@ -216,7 +219,10 @@ impl Enforcer {
     /// the grounds changed. Open flows go on for at most [`REVIEW_LIMIT`].
     pub(super) fn reconsider(&mut self, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
         let until = grounds.now.moment + REVIEW_LIMIT;
-        let mut again: Vec<Flow> = std::mem::take(&mut self.pending).into_keys().collect();
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let mut again: BTreeMap<Flow, Option<u32>> = pending
+            .map(|(flow, pending)| (flow, pending.process))
+            .collect();
         let mut kept = BTreeMap::new();
         for (flow, answer) in self.answers.iter() {
             // A flow that is being reviewed already gets no more time.
@@ -235,35 +241,36 @@ impl Enforcer {
                     until,
                 };
                 kept.insert(flow.clone(), review);
-                again.push(flow.clone());
+                again.entry(flow.clone()).or_default();
             }
         }
         self.answers = Arc::new(kept);
 
-        again.sort();
-        again.dedup();
-        for flow in again {
-            self.evaluate(flow, grounds, effects);
+        for (flow, process) in again {
+            self.evaluate(Question { flow, process }, grounds, effects);
         }
     }
 
     /// Renews what is in use and about to lapse, and forgets what has lapsed.
     pub(super) fn settle(&mut self, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
         let now = grounds.now.moment;
-        let lost: Vec<Flow> = self
+        let lost: Vec<Question> = self
             .pending
             .iter()
             .filter(|(_, pending)| pending.deadline <= now)
-            .map(|(flow, _)| flow.clone())
+            .map(|(flow, pending)| Question {
+                flow: flow.clone(),
+                process: pending.process,
+            })
             .collect();
-        for flow in lost {
-            self.pending.remove(&flow);
+        for question in lost {
+            self.pending.remove(&question.flow);
             let lease_runs = matches!(
-                self.answers.get(&flow),
+                self.answers.get(&question.flow),
                 Some(Answer::Granted(grant)) if now < grant.lease_ends
             );
             if !lease_runs {
-                self.refuse(flow, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
+                self.refuse(question, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
             }
         }
 
@@ -279,7 +286,12 @@ impl Enforcer {
             if let Some(live) = self.live.get_mut(&flow) {
                 live.retry_at = now + RENEWAL_PAUSE;
             }
-            self.evaluate(flow, grounds, effects);
+            // An answer is shared by every process that has the flow open.
+            let question = Question {
+                flow,
+                process: None,
+            };
+            self.evaluate(question, grounds, effects);
         }
     }
 
@@ -301,26 +313,32 @@ impl Enforcer {
             })
     }
 
-    fn evaluate(&mut self, flow: Flow, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let reason = match grounds.configuration.catalogue.lookup(&flow) {
+    fn evaluate(
+        &mut self,
+        question: Question,
+        grounds: &Grounds<'_>,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        let reason = match grounds.configuration.catalogue.lookup(&question.flow) {
             Lookup::Offered(resource) => {
                 let resource = Arc::clone(resource);
-                return self.put(flow, resource, grounds, effects);
+                return self.put(question, resource, grounds, effects);
             }
             Lookup::PortNotOffered(_) => Reason::PortNotOffered,
             Lookup::Unknown => Reason::UnknownResource,
         };
-        self.refuse(flow, reason, DENIAL_PAUSE, grounds, effects);
+        self.refuse(question, reason, DENIAL_PAUSE, grounds, effects);
     }
 
     /// Puts a question to the policy.
     fn put(
         &mut self,
-        flow: Flow,
+        question: Question,
         resource: Arc<Resource>,
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
+        let Question { flow, process } = question;
         let attempt = self.attempts.take();
         let request = AccessRequest {
             person: Arc::clone(&grounds.session.person),
@@ -338,6 +356,7 @@ impl Enforcer {
         });
         let pending = Pending {
             attempt,
+            process,
             resource,
             step: Step::AwaitingDecision,
             deadline: grounds.now.moment + ANSWER_LIMIT,
@@ -348,15 +367,19 @@ impl Enforcer {
     /// Refuses what no policy was asked about, or none could be, and writes it down.
     fn refuse(
         &mut self,
-        flow: Flow,
+        question: Question,
         reason: Reason,
         pause: Duration,
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
+        let Question { flow, process } = question;
         let resource = grounds.configuration.catalogue.lookup(&flow).resource();
         let outcome = Outcome::Denied(reason.into());
-        let record = grounds.record(&flow, resource, outcome, DecidedBy::Local);
+        let record = Record {
+            process,
+            ..grounds.record(&flow, resource, outcome, DecidedBy::Local)
+        };
         effects.push_back(Effect::Record {
             attempt: None,
             record: Box::new(record),

@@ -199,6 +199,22 @@ fn every_refusal_leaves_a_record() {
 }
 
 #[test]
+fn the_record_of_a_decision_names_the_process_that_asked() {
+    let mut world = World::signed_in();
+    let question = Question {
+        process: Some(4711),
+        ..world.question(&wiki(80))
+    };
+
+    world.feed(Event::AccessRequested(question));
+    let attempt = world.take_evaluation();
+    world.answer(attempt, yes());
+
+    let record = world.records.last().unwrap();
+    assert_eq!(record.process, Some(4711));
+}
+
+#[test]
 fn an_answer_to_the_question_before_the_change_is_ignored() {
     let mut world = World::signed_in();
     let _ = world.open(&wiki(80));

@@ -73,10 +73,10 @@ pub(crate) enum Verb {
     Login(LoginArgs),
     /// Signs you out and forgets your tokens
     Logout,
-    /// Admits connections to protected applications again
+    /// Takes and admits connections to protected applications again
     #[command(visible_alias = "connect")]
     Up,
-    /// Ends and refuses connections to protected applications until `ztna up`
+    /// Ends connections to protected applications and leaves the machine as it was, until `ztna up`
     #[command(visible_alias = "disconnect")]
     Down,
     /// Shows where the connector stands, and what to do if something is wrong
@@ -100,6 +100,9 @@ pub(crate) enum Verb {
     Config(ConfigArgs),
     /// Shows the versions of this command and of the service
     Version(Format),
+    /// Undoes what a service that no longer runs left behind: routes, firewall rules, name servers
+    #[command(after_help = REPAIR_EXAMPLES)]
+    Repair(RepairArgs),
     /// Prints a completion script for a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {
@@ -142,6 +145,18 @@ pub(crate) struct WhyArgs {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Only tells what would be undone
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where the service kept its state [default: as the service's own default]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +266,7 @@ Examples:
 Exits with 0 if permitted, 5 if the policy denies, 6 if this device's posture does
 not meet it, 3 if nobody is signed in, 7 or 10 if the policy did not answer.";
 
+const REPAIR_EXAMPLES: &str = "Examples:\n  sudo ztna repair --dry-run\n  sudo ztna repair";
 const POSTURE_EXAMPLES: &str = "\
 Examples:
   ztna posture

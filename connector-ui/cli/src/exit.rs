@@ -57,10 +57,14 @@ pub(crate) enum Failure {
     /// Whoever read the output has gone, which is nothing to complain about.
     #[error("the output was closed")]
     OutputClosed,
+    #[error("{0}")]
+    Repair(String),
     #[error(transparent)]
     Refused(#[from] connector_ipc::Failure),
     #[error("you did not finish signing in within {}", limit(*.0))]
     SignInTimedOut(u64),
+    #[error("the service is running, and looks after the machine itself")]
+    StillRunning,
     #[error("the service did not answer within {}", limit(*.0))]
     TimedOut(u64),
     #[error("the service's answer cannot be read: {0}")]
@@ -102,6 +106,8 @@ impl Failure {
             | Self::Garbled(_)
             | Self::Io(_)
             | Self::Output(_)
+            | Self::Repair(_)
+            | Self::StillRunning
             | Self::TooLong(_)
             | Self::Unexpected
             | Self::UnsafePage
@@ -114,7 +120,7 @@ impl Failure {
         match self {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
             Self::Connect(ConnectError::NotRunning { .. }) | Self::NoneOfYourOwn(_) => Some(
-                "Start one of your own with `ztnad --userspace`; \
+                "Start the system's with `sudo ztnad`, or one of your own with `ztnad --userspace`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
             ),
             Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
@@ -141,6 +147,10 @@ impl Failure {
                     None
                 }
             }),
+            Self::Repair(_) => Some(
+                "Run it as the user that ran the service, for the system's as root: `sudo ztna repair`.",
+            ),
+            Self::StillRunning => Some("Run `ztna down`, which undoes everything, or stop it first."),
             Self::SignInTimedOut(_) => {
                 Some("Run `ztna login` again; --timeout gives you more time.")
             }

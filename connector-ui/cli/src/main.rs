@@ -8,6 +8,7 @@ mod decisions;
 mod exit;
 mod output;
 mod posture;
+mod repair;
 mod resources;
 mod session;
 mod status;
@@ -50,6 +51,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
+        Verb::Repair(args) => repair::run(&args, printer),
         Verb::Resources(format) => resources::run(&service, format, printer).await,
         Verb::Status(args) => status::run(&service, &args, printer).await,
         Verb::Up => session::up(&service, printer).await,

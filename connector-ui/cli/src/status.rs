@@ -1,6 +1,6 @@
 //! `ztna status`: one screen.
 
-use connector_ipc::{GatewayReport, GatewayState, Reply, Request, Standing, Status, TrustLevel};
+use connector_ipc::{GatewayReport, GatewayState, InterceptionReport, Reply, Request, Standing, Status, TrustLevel};
 use serde_json::json;
 
 use crate::client::{ONE_ANSWER, Service};
@@ -203,6 +203,27 @@ fn handshake(gateway: &GatewayReport, screen: Screen) -> String {
 
 fn render_service(status: &Status, screen: Screen) -> String {
     let mut table = Table::labelled(LABELS);
+    match &status.interception {
+        None => {}
+        Some(InterceptionReport::Down) => table.field("Programs", "left alone; `ztna up` takes them"),
+        Some(InterceptionReport::Failed { problem }) => {
+            table.field("Programs", format!("cannot be taken: {problem}"));
+        }
+        Some(InterceptionReport::Up {
+            device,
+            names,
+            mended,
+            ..
+        }) => {
+            table.field("Programs", format!("taken through {device}"));
+            if !names.is_empty() {
+                table.field("", format!("names: {}", names.join(", ")));
+            }
+            if let Some(mended) = mended {
+                table.field("", mended);
+            }
+        }
+    }
     table.field(
         "Proxy",
         match status.proxy.listen {
@@ -385,6 +406,7 @@ Service        ztnad 0.1.0
             }),
             trust_level: TrustLevel::High,
             checks_unmet: 0,
+            interception: None,
             tunnel: TunnelReport {
                 addresses: vec![[100, 64, 0, 2].into()],
                 sites: vec![SiteReport {
@@ -392,7 +414,7 @@ Service        ztnad 0.1.0
                     gateways: vec![
                         GatewayReport {
                             id: "hq-1".into(),
-                            endpoint: ([192, 0, 2, 1], 51820).into(),
+                            endpoint: "192.0.2.1:51820".into(),
                             state: GatewayState::Active,
                             last_handshake: Some("2026-11-22T09:59:48Z".into()),
                             handshake_micros: Some(1_310),
@@ -401,7 +423,7 @@ Service        ztnad 0.1.0
                         },
                         GatewayReport {
                             id: "hq-2".into(),
-                            endpoint: ([192, 0, 2, 2], 51820).into(),
+                            endpoint: "192.0.2.2:51820".into(),
                             state: GatewayState::Standby,
                             last_handshake: None,
                             handshake_micros: None,

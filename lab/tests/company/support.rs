@@ -387,7 +387,7 @@ fn document(company: &Company, issuer: &str) -> Document {
             resolvers: vec!["10.20.0.53".parse().unwrap()],
             gateways: vec![RawGateway {
                 id: "hq-1".to_owned(),
-                endpoint: "127.0.0.1:9".parse().unwrap(),
+                endpoint: "127.0.0.1:9".to_owned(),
                 public_key: STANDARD.encode([3; 32]),
                 allowed_ips: vec!["10.20.0.0/16".to_owned()],
             }],

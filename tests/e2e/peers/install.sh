@@ -5,9 +5,12 @@
 #   oidc/op.mjs       the OpenID provider                      npm, oidc/package-lock.json
 #   bin/wireguard-go  the gateway                              Debian 13's package, or Debian 12's
 #   bin/wg, bin/nft   to configure and to inspect it           Debian 12's packages
+#   bin/busybox       DHCP server and client, nc               Debian 12's package
+#   bin/ethtool       switches the offloads of links off       Debian 12's package
 #
 # Versions are pinned by the lock files and below; contents by the lock files' hashes and Debian's signatures.
-# Needs no root. A second run does nothing. Usage: install.sh [DESTINATION]
+# Needs no root, unless one of the programs in `need_programs` is missing: then it installs Debian's package of it and
+# says so. A second run does nothing. Usage: install.sh [DESTINATION]
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,8 +36,12 @@ curl curl
 ip iproute2
 node nodejs
 npm npm
-unshare util-linux
+nft nftables
 nsenter util-linux
+ping iputils-ping
+strace strace
+unshare util-linux
+wget wget
 LIST
   if [ ${#missing[@]} -eq 0 ]; then
     return
@@ -109,17 +116,23 @@ unpack() {
   say "$name $version: unpacked"
 }
 
+# Makes bin/NAME, which runs the unpacked PROGRAM with the unpacked libraries.
+with_libraries() {
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "'$dest/debian/usr/lib/x86_64-linux-gnu'" "'$dest/debian/$2'" >"$dest/bin/$1"
+  chmod +x "$dest/bin/$1"
+}
+
 install_debian() {
   local key
   key=$(hash_of "${BASH_SOURCE[0]}")
   if installed debian "$key"; then
-    say "wireguard-go, wg, nft: already there"
+    say "wireguard-go, wg, nft, busybox, ethtool: already there"
     return
   fi
   for tool in apt-get apt-cache apt-config dpkg-deb; do
     command -v "$tool" >/dev/null || die "$tool is missing: the gateway peer comes from Debian's packages"
   done
-  say "wireguard-go, wg, nft: fetching from Debian (the gateway of the tests)"
+  say "wireguard-go, wg, nft, busybox, ethtool: fetching from Debian (the networks of the tests)"
   private_apt
   rm -rf "$dest/debian"
   unpack wireguard-go trixie 0.0.20231211 || unpack wireguard-go bookworm 0.0.20220316 ||
@@ -128,6 +141,8 @@ install_debian() {
   while read -r package prefix; do
     unpack "$package" bookworm "$prefix" || die "Debian 12's $package $prefix is not to be had"
   done <<'LIST'
+busybox 1:1.35
+ethtool 1:6.1
 wireguard-tools 1.0.20210914
 nftables 1.0.6
 libnftables1 1.0.6
@@ -141,9 +156,11 @@ LIST
   unset APT_CONFIG
   ln -sfn ../debian/usr/bin/wireguard-go "$dest/bin/wireguard-go"
   ln -sfn ../debian/usr/bin/wg "$dest/bin/wg"
-  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "'$dest/debian/usr/lib/x86_64-linux-gnu'" "'$dest/debian/usr/sbin/nft'" >"$dest/bin/nft"
-  chmod +x "$dest/bin/nft"
-  for program in wireguard-go wg nft; do
+  ln -sfn ../debian/bin/busybox "$dest/bin/busybox"
+  with_libraries nft usr/sbin/nft
+  with_libraries ethtool sbin/ethtool
+  "$dest/bin/busybox" udhcpc --help >/dev/null 2>&1 || die "$dest/bin/busybox does not run on this machine"
+  for program in wireguard-go wg nft ethtool; do
     "$dest/bin/$program" --version >/dev/null || die "$dest/bin/$program does not run on this machine"
   done
   rm -rf "$dest/apt"

@@ -111,18 +111,37 @@ impl Provider {
 #[derive(Debug)]
 pub struct Gateway {
     number: u8,
+    space: Option<&'static str>,
     public_key: String,
     behind: Running,
 }
 
 impl Gateway {
-    /// Starts gateway `number`.
-    ///
-    /// # Panics
-    ///
-    /// If it does not come up.
+    /// Starts gateway `number` beside this namespace.
     #[must_use]
     pub fn start(scene: &Scene, number: u8) -> Self {
+        Self::start_beside(scene, number, None)
+    }
+
+    /// Starts gateway `number` beside the namespace `space`, which is its way out.
+    #[must_use]
+    pub fn start_in(scene: &Scene, number: u8, space: &'static str) -> Self {
+        let gateway = Self::start_beside(scene, number, Some(space));
+        let router = format!("198.18.{number}.1");
+        gateway.succeed(&[
+            "exec",
+            &number.to_string(),
+            "ip",
+            "route",
+            "add",
+            "default",
+            "via",
+            &router,
+        ]);
+        gateway
+    }
+
+    fn start_beside(scene: &Scene, number: u8, space: Option<&'static str>) -> Self {
         let wg = installed_peers().join("bin/wg");
         let key = succeed(Command::new(&wg).arg("genkey"));
         let file = scene.write(&format!("gateway-{number}.key"), &key);
@@ -133,23 +152,59 @@ impl Gateway {
             &file.display().to_string(),
         ]));
         let n = number.to_string();
+        let gateway = |arguments: &[&str]| succeed(gateway(space).args(arguments));
         gateway(&["up", &n, &file.display().to_string()]);
-        gateway(&["behind", &n, &format!("{APPLICATION}/32")]);
         let clients = format!("wg{n}");
         gateway(&["exec", &n, "ip", "route", "add", CLIENTS, "dev", &clients]);
-
-        let mut command = Command::new(peer_scripts().join("net/gateway.sh"));
-        command
-            .args(["exec", &n, "node"])
-            .arg(peer_scripts().join("net/behind.mjs"))
-            .args([APPLICATION, &format!("wiki.corp.test={APPLICATION}")]);
-        let mut behind = Running::start(scene, &format!("behind-{n}"), &mut command);
-        let _listening = behind.first_line(DEADLINE);
+        let names: Vec<String> = NAMES
+            .iter()
+            .map(|name| format!("{name}={APPLICATION}"))
+            .collect();
+        let behind = start_behind(scene, number, space, APPLICATION, &names);
         Self {
             number,
+            space,
             public_key: public_key.trim().to_owned(),
             behind,
         }
+    }
+
+    /// Starts another application behind it, at `address`.
+    #[must_use]
+    pub fn start_application(&self, scene: &Scene, address: &str, name: &str) -> Running {
+        let names = [format!("{name}={address}")];
+        start_behind(scene, self.number, self.space, address, &names)
+    }
+
+    /// Returns the command that runs `program` where the gateway is.
+    #[must_use]
+    pub fn runs(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        crate::world::in_space(&format!("gw{}", self.number), program)
+    }
+
+    /// Returns the name of its WireGuard interface.
+    #[must_use]
+    pub fn interface(&self) -> String {
+        format!("wg{}", self.number)
+    }
+
+    /// Lets its only client be sent packets to any address and from any: a hostile gateway keeps to nothing.
+    pub fn forget_allowed_addresses(&self) {
+        let wg = installed_peers().join("bin/wg");
+        let interface = self.interface();
+        let peer = succeed(self.runs(&wg).args(["show", &interface, "peers"]));
+        succeed(self.runs(&wg).args([
+            "set",
+            &interface,
+            "peer",
+            peer.trim(),
+            "allowed-ips",
+            "0.0.0.0/0,::/0",
+        ]));
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> String {
+        succeed(gateway(self.space).args(arguments))
     }
 
     /// Returns what `ztna-lab --external-gateway` has to be told.
@@ -170,7 +225,7 @@ impl Gateway {
     /// Returns when the latest handshake was, in Unix seconds; 0 for never.
     #[must_use]
     pub fn latest_handshake(&self) -> u64 {
-        let dump = gateway(&["show", &self.number.to_string()]);
+        let dump = self.succeed(&["show", &self.number.to_string()]);
         let peer = dump.lines().nth(1).unwrap_or_default();
         let field = peer.split('\t').nth(4).unwrap_or_default();
         field.parse().unwrap_or(0)
@@ -185,8 +240,32 @@ impl Gateway {
     }
 }
 
-fn gateway(arguments: &[&str]) -> String {
-    succeed(Command::new(peer_scripts().join("net/gateway.sh")).args(arguments))
+fn start_behind(
+    scene: &Scene,
+    number: u8,
+    space: Option<&str>,
+    address: &str,
+    names: &[String],
+) -> Running {
+    let n = number.to_string();
+    succeed(gateway(space).args(["behind", &n, &format!("{address}/32")]));
+    let mut command = gateway(space);
+    command
+        .args(["exec", &n, "node"])
+        .arg(peer_scripts().join("net/behind.mjs"))
+        .arg(address)
+        .args(names);
+    let mut behind = Running::start(scene, &format!("behind-{n}-{address}"), &mut command);
+    let _listening = behind.first_line(DEADLINE);
+    behind
+}
+
+fn gateway(space: Option<&str>) -> Command {
+    let script = peer_scripts().join("net/gateway.sh");
+    space.map_or_else(
+        || Command::new(&script),
+        |space| crate::world::in_space(space, &script),
+    )
 }
 
 /// Signs a document anew: `claims` replace those of `jws`, `key` is a file with an Ed25519 seed.
@@ -203,6 +282,14 @@ pub fn resign(key: &std::path::Path, jws: &str, claims: &Value) -> String {
 
 /// Where the application behind every gateway is.
 pub const APPLICATION: &str = "10.88.0.10";
+
+/// What its name server knows the application as.
+const NAMES: [&str; 4] = [
+    "wiki.corp.test",
+    "tools.corp.test",
+    "forbidden.corp.test",
+    "api.dev.corp.test",
+];
 
 /// Where the lab takes the connectors' inner addresses from.
 const CLIENTS: &str = "100.64.0.0/16";

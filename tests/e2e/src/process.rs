@@ -1,12 +1,13 @@
 //! Programs that end with their owner.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::scene::Scene;
-use crate::wait::until;
+use crate::wait::{DEADLINE, until};
 
 /// A running program; it is killed when dropped.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Running {
     out: PathBuf,
     log: PathBuf,
     /// Programs that end with their standard input do so even if the test is killed.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Running {
@@ -38,7 +39,7 @@ impl Running {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self {
             name: name.to_owned(),
-            _stdin: child.stdin.take(),
+            stdin: child.stdin.take(),
             child,
             out,
             log,
@@ -76,6 +77,24 @@ impl Running {
             }
             assert!(!self.has_ended(), "{name} has ended: {}", self.log());
             None
+        })
+    }
+
+    /// Writes a line to its standard input and returns the line that it answers with.
+    ///
+    /// # Panics
+    ///
+    /// If it answers nothing.
+    pub fn ask(&mut self, line: &str) -> String {
+        let before = self.out().len();
+        let stdin = self.stdin.as_mut().expect("its standard input");
+        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let what = format!("an answer of {} to {line:?}", self.name);
+        until(&what, DEADLINE, || {
+            let out = self.out();
+            out[before..]
+                .split_once('\n')
+                .map(|(answer, _)| answer.to_owned())
         })
     }
 

@@ -116,6 +116,21 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Returns this package's own program for links, captures and made-up packets.
+///
+/// # Panics
+///
+/// If it was not built.
+#[must_use]
+pub fn kit() -> PathBuf {
+    // Cargo builds it with the tests, two folders above them.
+    let own = std::env::current_exe().unwrap_or_default();
+    let folder = own.ancestors().nth(2).unwrap_or_else(|| Path::new(""));
+    let path = folder.join("e2e-wire");
+    assert!(path.is_file(), "{} is missing", path.display());
+    path
+}
+
 /// Returns the folder of the installed peers.
 #[must_use]
 pub fn installed_peers() -> PathBuf {

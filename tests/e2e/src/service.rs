@@ -22,6 +22,8 @@ pub struct Connector<'a> {
     folder: PathBuf,
     programs: PathBuf,
     user: Option<u32>,
+    /// Whether it opens a network device.
+    is_transparent: bool,
     process: Option<Running>,
 }
 
@@ -49,11 +51,27 @@ impl<'a> Connector<'a> {
             folder,
             programs,
             user,
+            is_transparent: false,
             process: None,
         };
         connector.write("enrolment-token", lab.ready("enrolment_token"));
         connector.write("ztna.toml", &connector.settings(lab));
         connector.with_owner()
+    }
+
+    /// Makes it open a network device and steer the machine; only in a network of the test's own.
+    ///
+    /// # Panics
+    ///
+    /// Anywhere else.
+    #[must_use]
+    pub fn transparent(mut self) -> Self {
+        assert!(
+            std::env::var_os("ZTNA_E2E_NET").is_some(),
+            "this would change the machine: call `inside_own_network` first"
+        );
+        self.is_transparent = true;
+        self
     }
 
     /// Another user may not see where the programs were built.
@@ -118,8 +136,10 @@ impl<'a> Connector<'a> {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = as_user(self.user, &self.programs.join("ztnad"));
+        if !self.is_transparent {
+            command.arg("--userspace");
+        }
         command
-            .arg("--userspace")
             .arg("--config")
             .arg(self.path("ztna.toml"))
             .current_dir(&self.folder);
@@ -157,6 +177,12 @@ impl<'a> Connector<'a> {
             let all = checks.iter().all(|check| check["measured_at"].is_string());
             (all && !checks.is_empty()).then_some(())
         });
+    }
+
+    /// Tells whether the service was started, whatever has become of it.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Returns the running service.

@@ -8,7 +8,11 @@ use crate::{Breach, TextFile};
 const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "publish"];
 const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 /// The packages that may depend on something for one platform only.
-const PLATFORM_PACKAGES: [&str; 2] = ["connector-core/platform/Cargo.toml", "tunnel/Cargo.toml"];
+const PLATFORM_PACKAGES: [&str; 3] = [
+    "connector-core/platform/Cargo.toml",
+    "tests/e2e/Cargo.toml",
+    "tunnel/Cargo.toml",
+];
 /// The folders of the pure crates, whose clippy takes more away.
 const PURE: [&str; 3] = ["connector-core", "connector-core/ipc", "tunnel/proto"];
 /// What a pure crate is told by its driver instead of asking.
@@ -70,7 +74,7 @@ pub fn platform_dependencies_stay_in_platform_packages(manifests: &[TextFile]) -
         vec![at_key(
             file,
             "[target",
-            "only connector-platform and tunnel have dependencies for one platform",
+            "only connector-platform, tunnel and e2e have dependencies for one platform",
         )]
     })
 }

@@ -1,9 +1,28 @@
-//! The little of DNS that a site's names need (RFC 1035): one question, and
-//! the addresses that answer it.
+//! DNS messages (RFC 1035): our own questions for the addresses of a name, and
+//! the questions of programs on this machine.
+//!
+//! [`Query`] is what we ask and what answers it; [`Request`] is what somebody
+//! asks us, and [`Reply`] what they are told.
+
+mod name;
+mod request;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use connector_core::name::DomainName;
+
+use self::request::{TO_QUESTION, encode_name};
+use self::wire::{
+    CNAME, CODE, HTTPS, Header, INTERNET, IS_RESPONSE, NAME_ERROR, RECURSION_AVAILABLE,
+    RECURSION_DESIRED, Reader, Record, SVCB, TRUNCATED,
+};
+
+pub use self::name::{QuestionName, Reverse};
+pub use self::request::{BadRequest, Reply, Request, Transport};
 
 /// A question for the addresses of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +36,7 @@ pub struct Query {
 }
 
 /// A kind of record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordKind {
     /// IPv4 addresses.
     A,
@@ -30,16 +49,16 @@ pub enum RecordKind {
 impl RecordKind {
     fn number(self) -> u16 {
         match self {
-            Self::A => 1,
-            Self::Aaaa => 28,
+            Self::A => wire::A,
+            Self::Aaaa => wire::AAAA,
             Self::Other(number) => number,
         }
     }
 
     fn from_number(number: u16) -> Self {
         match number {
-            1 => Self::A,
-            28 => Self::Aaaa,
+            wire::A => Self::A,
+            wire::AAAA => Self::Aaaa,
             other => Self::Other(other),
         }
     }
@@ -49,10 +68,7 @@ impl Query {
     /// Writes the question as a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = Vec::with_capacity(HEADER + self.name.as_str().len() + 6);
-        message.extend(self.id.to_be_bytes());
-        message.extend(RECURSION_DESIRED.to_be_bytes());
-        message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+        let mut message = self.header(RECURSION_DESIRED, 0).encode();
         self.encode_question(&mut message);
         message
     }
@@ -93,16 +109,10 @@ impl Query {
         let flags = IS_RESPONSE | RECURSION_DESIRED | RECURSION_AVAILABLE | code;
         let count = u16::try_from(matching.len()).unwrap_or_default();
 
-        let mut message = Vec::new();
-        message.extend(self.id.to_be_bytes());
-        message.extend(flags.to_be_bytes());
-        message.extend([0, 1]);
-        message.extend(count.to_be_bytes());
-        message.extend([0, 0, 0, 0]);
+        let mut message = self.header(flags, count).encode();
         self.encode_question(&mut message);
         for address in matching {
-            // A pointer to the name in the question, right after the header.
-            message.extend([0xc0, 12]);
+            message.extend(TO_QUESTION);
             message.extend(self.kind.number().to_be_bytes());
             message.extend(INTERNET.to_be_bytes());
             message.extend(60_u32.to_be_bytes());
@@ -126,6 +136,16 @@ impl Query {
     /// another question, no response, or malformed.
     #[must_use]
     pub fn decode_answer(&self, message: &[u8]) -> Option<Answer> {
+        self.decode_response(message)
+            .map(|response| response.answer)
+    }
+
+    /// Reads the answer to this question out of a message, with how long it holds.
+    ///
+    /// Returns `None` for a message that does not answer it, as
+    /// [`decode_answer`](Self::decode_answer) does.
+    #[must_use]
+    pub fn decode_response(&self, message: &[u8]) -> Option<Response> {
         let mut reader = Reader::new(message);
         let header = Header::read(&mut reader)?;
         let asked: DomainName = (header.questions == 1)
@@ -141,43 +161,105 @@ impl Query {
             return None;
         }
 
+        let is_truncated = header.flags & TRUNCATED != 0;
+        let failed = |answer| Response {
+            answer,
+            ttl: Duration::ZERO,
+            is_truncated,
+        };
         match header.flags & CODE {
             0 => {}
-            NAME_ERROR => return Some(Answer::NoSuchName),
-            code => return Some(Answer::Failed(code)),
+            NAME_ERROR => return Some(failed(Answer::NoSuchName)),
+            code => return Some(failed(Answer::Failed(code))),
         }
-        let mut addresses = Vec::new();
-        for _ in 0..header.answers {
-            // Aliases are followed by the resolver: whatever addresses it lists
-            // are the answer, under whichever name.
-            reader.name()?;
-            let kind = reader.u16()?;
-            let class = reader.u16()?;
-            reader.skip(4)?;
-            let length = usize::from(reader.u16()?);
-            let data = reader.take(length)?;
-            if class != INTERNET || kind != self.kind.number() || addresses.len() == MAX_ADDRESSES {
+        let (addresses, ttl) = self.read_addresses(&mut reader, header.answers, is_truncated)?;
+        Some(Response {
+            answer: Answer::Addresses(addresses),
+            ttl: Duration::from_secs(ttl.into()),
+            is_truncated,
+        })
+    }
+
+    /// Reads the addresses of the name, and of what it is an alias of. Records
+    /// of other names are left aside: the server was not asked for them.
+    fn read_addresses(
+        &self,
+        reader: &mut Reader<'_>,
+        answers: u16,
+        is_truncated: bool,
+    ) -> Option<(Vec<IpAddr>, u32)> {
+        let mut aliases = Vec::new();
+        let mut found = Vec::new();
+        for _ in 0..answers {
+            let owner = reader.name();
+            let Some((owner, record)) = owner.and_then(|owner| Some((owner, reader.record()?)))
+            else {
+                if is_truncated {
+                    break;
+                }
+                return None;
+            };
+            if record.class != INTERNET {
                 continue;
             }
-            addresses.push(match self.kind {
-                RecordKind::A => Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into(),
-                RecordKind::Aaaa => Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into(),
-                RecordKind::Other(_) => continue,
-            });
+            if record.kind == CNAME && aliases.len() < MAX_ALIASES {
+                let target = reader.at(record.data_at).name()?;
+                aliases.push((owner, target, record.ttl));
+            } else if record.kind == self.kind.number() && found.len() < MAX_RECORDS {
+                found.extend(address(&record)?.map(|address| (owner, address, record.ttl)));
+            }
         }
-        Some(Answer::Addresses(addresses))
+
+        let mut name = self.name.as_str();
+        let mut ttl = u32::MAX;
+        // Each step takes an alias that was not taken before, so a circle ends.
+        let mut left: Vec<_> = aliases.iter().collect();
+        while let Some(at) = left
+            .iter()
+            .position(|(owner, _, _)| owner.eq_ignore_ascii_case(name))
+        {
+            let (_, target, its_ttl) = left.swap_remove(at);
+            ttl = ttl.min(*its_ttl);
+            name = target;
+        }
+        let mut addresses = Vec::new();
+        for (owner, address, its_ttl) in &found {
+            if owner.eq_ignore_ascii_case(name) && addresses.len() < MAX_ADDRESSES {
+                ttl = ttl.min(*its_ttl);
+                addresses.push(*address);
+            }
+        }
+        let ttl = if addresses.is_empty() { 0 } else { ttl };
+        Some((addresses, ttl))
+    }
+
+    fn header(&self, flags: u16, answers: u16) -> Header {
+        Header {
+            id: self.id,
+            flags,
+            questions: 1,
+            answers,
+            authorities: 0,
+            additionals: 0,
+        }
     }
 
     fn encode_question(&self, message: &mut Vec<u8>) {
-        for label in self.name.as_str().split('.') {
-            // A domain name's labels have at most 63 characters by construction.
-            message.push(u8::try_from(label.len()).unwrap_or_default());
-            message.extend(label.as_bytes());
-        }
-        message.push(0);
+        message.extend(encode_name(&self.name));
         message.extend(self.kind.number().to_be_bytes());
         message.extend(INTERNET.to_be_bytes());
     }
+}
+
+/// What a resolver answered, and how long that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The answer.
+    pub answer: Answer,
+    /// The shortest life of the records that it rests on; zero if there are none.
+    pub ttl: Duration,
+    /// The resolver had more to say than fitted.
+    pub is_truncated: bool,
 }
 
 /// What a resolver answered.
@@ -191,187 +273,81 @@ pub enum Answer {
     NoSuchName,
 }
 
-struct Header {
-    id: u16,
-    flags: u16,
-    questions: u16,
-    answers: u16,
-}
-
-impl Header {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let header = Self {
-            id: reader.u16()?,
-            flags: reader.u16()?,
-            questions: reader.u16()?,
-            answers: reader.u16()?,
-        };
-        reader.skip(4)?;
-        Some(header)
+/// Returns every address that a response would lead a client to, hints of
+/// service bindings (RFC 9460) included; `None` if it is malformed. A truncated
+/// one counts as far as it goes.
+#[must_use]
+pub fn addresses_in(message: &[u8]) -> Option<Vec<IpAddr>> {
+    let mut reader = Reader::new(message);
+    let header = Header::read(&mut reader)?;
+    for _ in 0..header.questions {
+        reader.skip_name()?;
+        reader.take(4)?;
     }
-}
-
-struct Reader<'a> {
-    message: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    const fn new(message: &'a [u8]) -> Self {
-        Self { message, at: 0 }
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(length)?;
-        let taken = self.message.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
-
-    fn skip(&mut self, length: usize) -> Option<()> {
-        self.take(length).map(|_| ())
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
-    }
-
-    /// Reads a name, following pointers, which may only point backwards: so
-    /// every message ends, whatever it says.
-    fn name(&mut self) -> Option<String> {
-        let mut name = String::new();
-        let mut at = self.at;
-        let mut limit = self.at;
-        let mut after = None;
-        loop {
-            let length = *self.message.get(at)?;
-            match length {
-                0 => break,
-                1..=63 => {
-                    let label = self.message.get(at + 1..at + 1 + usize::from(length))?;
-                    if !name.is_empty() {
-                        name.push('.');
-                    }
-                    name.push_str(std::str::from_utf8(label).ok()?);
-                    if name.len() > MAX_NAME {
-                        return None;
-                    }
-                    at += 1 + label.len();
-                }
-                0xc0.. => {
-                    let low = *self.message.get(at + 1)?;
-                    let target = usize::from(u16::from_be_bytes([length & 0x3f, low]));
-                    after.get_or_insert(at + 2);
-                    if target >= limit {
-                        return None;
-                    }
-                    limit = target;
-                    at = target;
-                }
-                64..=0xbf => return None,
-            }
+    let records = [header.answers, header.authorities, header.additionals];
+    let mut addresses = Vec::new();
+    for _ in 0..records.into_iter().map(u32::from).sum::<u32>() {
+        if read_record_addresses(&mut reader, &mut addresses).is_none() {
+            return (header.flags & TRUNCATED != 0).then_some(addresses);
         }
-        self.at = after.unwrap_or(at + 1);
-        Some(name)
     }
+    Some(addresses)
 }
 
-const HEADER: usize = 12;
-const MAX_NAME: usize = 253;
-const INTERNET: u16 = 1;
-const IS_RESPONSE: u16 = 0x8000;
-const RECURSION_DESIRED: u16 = 0x0100;
-const RECURSION_AVAILABLE: u16 = 0x0080;
-const CODE: u16 = 0x000f;
-const NAME_ERROR: u16 = 3;
+fn read_record_addresses(reader: &mut Reader<'_>, addresses: &mut Vec<IpAddr>) -> Option<()> {
+    reader.skip_name()?;
+    let record = reader.record()?;
+    if record.class != INTERNET {
+        return Some(());
+    }
+    match record.kind {
+        wire::A | wire::AAAA => addresses.extend(address(&record)?),
+        SVCB | HTTPS => read_hints(record.data, addresses)?,
+        _ => {}
+    }
+    Some(())
+}
+
+/// Reads the address out of a record that may be one.
+fn address(record: &Record<'_>) -> Option<Option<IpAddr>> {
+    Some(match record.kind {
+        wire::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(record.data).ok()?).into()),
+        wire::AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(record.data).ok()?).into()),
+        _ => None,
+    })
+}
+
+fn read_hints(data: &[u8], addresses: &mut Vec<IpAddr>) -> Option<()> {
+    let mut reader = Reader::new(data);
+    reader.u16()?;
+    reader.skip_name()?;
+    while !reader.is_at_end() {
+        let key = reader.u16()?;
+        let length = usize::from(reader.u16()?);
+        let value = reader.take(length)?;
+        match key {
+            HINT_V4 => {
+                let v4 = value.as_chunks::<4>().0.iter();
+                addresses.extend(v4.map(|v4| IpAddr::from(*v4)));
+            }
+            HINT_V6 => {
+                let v6 = value.as_chunks::<16>().0.iter();
+                addresses.extend(v6.map(|v6| IpAddr::from(*v6)));
+            }
+            _ => {}
+        }
+    }
+    Some(())
+}
 
 /// More addresses than anybody tries for one connection.
 const MAX_ADDRESSES: usize = 8;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// More records than fit a datagram that anybody sends.
+const MAX_RECORDS: usize = 256;
 
-    #[test]
-    fn an_answer_carries_the_addresses_of_the_kind_asked_for() {
-        let query = query(RecordKind::A);
-        let addresses: [IpAddr; 2] = ["10.9.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
+/// Longer chains of aliases are a mistake.
+const MAX_ALIASES: usize = 16;
 
-        let asked = Query::decode(&query.encode()).unwrap();
-        let answer = query.decode_answer(&asked.encode_answer(Some(&addresses)));
-
-        assert_eq!(asked, query);
-        assert_eq!(answer, Some(Answer::Addresses(vec![addresses[0]])));
-    }
-
-    #[test]
-    fn a_name_that_does_not_exist_is_told_from_one_without_addresses_of_the_kind() {
-        let query = query(RecordKind::Aaaa);
-
-        let none = query.decode_answer(&query.encode_answer(None));
-        let other = query.decode_answer(&query.encode_answer(Some(&["10.9.0.7".parse().unwrap()])));
-
-        assert_eq!(none, Some(Answer::NoSuchName));
-        assert_eq!(other, Some(Answer::Addresses(vec![])));
-    }
-
-    #[test]
-    fn an_answer_to_another_question_is_no_answer() {
-        let query = query(RecordKind::A);
-        let others = [
-            Query {
-                id: 8,
-                ..query.clone()
-            },
-            Query {
-                name: "other.corp.test".parse().unwrap(),
-                ..query.clone()
-            },
-            Query {
-                kind: RecordKind::Aaaa,
-                ..query.clone()
-            },
-        ];
-
-        for other in others {
-            assert_eq!(query.decode_answer(&other.encode_answer(None)), None);
-        }
-        assert_eq!(query.decode_answer(&query.encode()), None);
-    }
-
-    #[test]
-    fn broken_messages_end_in_nothing() {
-        let query = query(RecordKind::A);
-        let whole = query.encode_answer(Some(&["10.9.0.7".parse().unwrap()]));
-        for length in 0..whole.len() {
-            assert_eq!(query.decode_answer(&whole[..length]), None, "{length}");
-        }
-        // A pointer at itself, where the answer's name is.
-        let mut looping = whole.clone();
-        let at = whole.len() - 16;
-        looping[at..at + 2].copy_from_slice(&[0xc0, u8::try_from(at).unwrap()]);
-        assert_eq!(query.decode_answer(&looping), None);
-    }
-
-    #[test]
-    fn no_single_changed_byte_panics() {
-        let query = query(RecordKind::A);
-        let whole = query.encode_answer(Some(&["10.9.0.7".parse().unwrap()]));
-        for at in 0..whole.len() {
-            for value in 0..=255 {
-                let mut message = whole.clone();
-                message[at] = value;
-                let _ = query.decode_answer(&message);
-                let _ = Query::decode(&message);
-            }
-        }
-    }
-
-    fn query(kind: RecordKind) -> Query {
-        Query {
-            id: 7,
-            name: "wiki.corp.test".parse().unwrap(),
-            kind,
-        }
-    }
-}
+const HINT_V4: u16 = 4;
+const HINT_V6: u16 = 6;

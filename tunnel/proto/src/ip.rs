@@ -51,6 +51,12 @@ pub struct TcpView<'a> {
 pub struct TcpFlags(u8);
 
 impl TcpFlags {
+    /// Reads the byte that holds them.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     /// Returns whether the segment ends its direction.
     #[must_use]
     pub const fn fin(self) -> bool {

@@ -4,11 +4,18 @@
 //! sent comes out through `poll_*`. Nothing here performs I/O. Time is an
 //! argument, but for the clock inside boringtun, which [`noise`] wraps.
 
+pub mod checksum;
 pub mod dns;
 pub mod gateways;
 pub mod ip;
 pub mod keys;
 pub mod noise;
+pub mod offload;
+pub mod packet;
 mod random;
+pub mod resolving;
+pub mod router;
+pub mod split_dns;
+pub mod synthetic;
 
 pub use self::random::Seed;

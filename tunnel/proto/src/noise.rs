@@ -10,8 +10,9 @@
 //!   before boringtun computes with it.
 //! - Empty datagrams, which boringtun reads as a call to flush its queue, are
 //!   dropped; its queue is never used, because nothing is sealed without a session.
-//! - Timers are brought up to date before anything that follows a pause, so
-//!   that no key is used beyond its age after the machine slept.
+//! - Timers are brought up to date before anything that follows a pause, and
+//!   the age of the keys is counted on our clock as well, so that none is used
+//!   beyond it after the machine slept.
 //! - A `Tunn` that gave up is woken by its next handshake rather than replaced:
 //!   so its handshake timestamps never go back, even when the wall clock does.
 //!
@@ -19,6 +20,9 @@
 //! the kernel's, so a path that reorders further loses packets. And its clock
 //! is its own: the boot clock on Linux, the monotonic one on macOS and Windows.
 
+mod doorkeeper;
+mod errors;
+mod filter;
 mod responder;
 #[cfg(test)]
 mod tests;
@@ -34,21 +38,26 @@ use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn, TunnResult};
 use boringtun::x25519;
-use connector_core::network::Prefix;
 use connector_core::time::Moment;
 
-use crate::ip::IpView;
+use self::doorkeeper::{Admitted, Doorkeeper, Refused};
 use crate::keys::{PrivateKey, PublicKey};
 
+pub use self::errors::{Rejected, SealError};
+pub use self::filter::InnerFilter;
 pub use self::responder::{Received, Responder};
 
 /// One remote WireGuard peer: its keys, its sessions, its timers.
 pub struct Peer {
     tunn: Tunn,
+    private_key: PrivateKey,
+    limiter: Option<Arc<RateLimiter>>,
     filter: InnerFilter,
     mtu: usize,
 
     has_session: bool,
+    /// When the youngest session began.
+    keys_since: Option<Moment>,
     timers_updated: Moment,
     initiated: Option<Moment>,
     handshake: Option<HandshakeReport>,
@@ -70,15 +79,6 @@ pub struct PeerConfig {
     pub mtu: usize,
 }
 
-/// The inner addresses that packets from one peer may have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InnerFilter {
-    /// Where they may come from.
-    pub sources: Vec<Prefix>,
-    /// Where they may go.
-    pub destinations: Vec<Prefix>,
-}
-
 /// The last handshake that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeReport {
@@ -92,17 +92,25 @@ impl Peer {
     /// Creates the state for a peer that we may call; sends nothing.
     #[must_use]
     pub fn new(config: PeerConfig, now: Moment) -> Self {
-        Self::with_limiter(config, None, now)
+        // Tests outrun the clock by which boringtun counts handshakes per second.
+        let limiter = cfg!(test).then(|| {
+            let secret = x25519::StaticSecret::from(*config.private_key.expose());
+            unlimited(&x25519::PublicKey::from(&secret))
+        });
+        Self::with_limiter(config, limiter, now)
     }
 
     fn with_limiter(config: PeerConfig, limiter: Option<Arc<RateLimiter>>, now: Moment) -> Self {
         let secret = x25519::StaticSecret::from(*config.private_key.expose());
         let remote = x25519::PublicKey::from(*config.remote.as_bytes());
         Self {
-            tunn: Tunn::new(secret, remote, None, None, config.index.0, limiter),
+            tunn: Tunn::new(secret, remote, None, None, config.index.0, limiter.clone()),
+            private_key: config.private_key,
+            limiter,
             filter: config.filter,
             mtu: config.mtu,
             has_session: false,
+            keys_since: None,
             timers_updated: now,
             initiated: None,
             handshake: None,
@@ -208,6 +216,7 @@ impl Peer {
                     .then(|| self.initiated.map(|at| now.since(at)))
                     .flatten();
                 self.handshake = Some(HandshakeReport { at: now, took });
+                self.keys_since = Some(now);
                 Opened::Handshake
             }
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
@@ -259,13 +268,46 @@ impl Peer {
             }
             push_control(&mut self.control, datagram);
         }
+        if self
+            .keys_since
+            .is_some_and(|since| now.since(since) >= KEYS_END)
+        {
+            self.drop_sessions();
+        }
         self.has_session = self.tunn.time_since_last_handshake().is_some();
+    }
+
+    /// Brings the timers up to date after the machine slept, and drops the
+    /// sessions that outlived their keys even if boringtun's clock stood still.
+    pub fn resumed(&mut self, asleep: Duration, now: Moment) {
+        self.handle_timeout(now);
+        if asleep >= KEYS_END {
+            self.drop_sessions();
+        }
+    }
+
+    /// Returns when the youngest session began, if there is one; it ends [`KEYS_END`] later.
+    #[must_use]
+    pub fn keys_since(&self) -> Option<Moment> {
+        self.keys_since
     }
 
     /// Returns the next handshake message or keepalive to send to the peer.
     #[must_use]
     pub fn poll_control(&mut self) -> Option<Control> {
         self.control.pop_front()
+    }
+}
+
+impl Peer {
+    fn drop_sessions(&mut self) {
+        let secret = x25519::StaticSecret::from(*self.private_key.expose());
+        let public = x25519::PublicKey::from(&secret);
+        // Setting the key that it has makes boringtun forget its sessions.
+        self.tunn
+            .set_static_private(secret, public, self.limiter.clone());
+        self.keys_since = None;
+        self.has_session = false;
     }
 }
 
@@ -284,21 +326,6 @@ impl PrivateKey {
     pub fn public_key(&self) -> PublicKey {
         let secret = x25519::StaticSecret::from(*self.expose());
         PublicKey::from_bytes(x25519::PublicKey::from(&secret).to_bytes())
-    }
-}
-
-impl InnerFilter {
-    fn check(&self, packet: &[u8]) -> Result<(), Rejected> {
-        let view = IpView::parse(packet).ok_or(Rejected::Malformed)?;
-        let within =
-            |prefixes: &[Prefix], address| prefixes.iter().any(|prefix| prefix.contains(address));
-        if !within(&self.sources, view.source) {
-            return Err(Rejected::InnerSource);
-        }
-        if !within(&self.destinations, view.destination) {
-            return Err(Rejected::InnerDestination);
-        }
-        Ok(())
     }
 }
 
@@ -356,146 +383,9 @@ impl SessionIndex {
     }
 }
 
-/// Why a packet could not be sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// The session has sent as many messages as its keys are good for.
-    #[error("the session's keys are used up")]
-    KeysUsedUp,
-    /// There is no session with the peer.
-    #[error("there is no session with the peer")]
-    NoSession,
-    /// A buffer is too short.
-    #[error("the buffer is too short: the datagram needs {needed} bytes")]
-    ShortBuffer {
-        /// How long the datagram would be.
-        needed: usize,
-    },
-}
-
-/// Why a datagram from outside was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Rejected {
-    /// It does not authenticate.
-    #[error("the datagram does not authenticate")]
-    Forged,
-    /// Its packet goes to an address that is not ours.
-    #[error("the packet's destination is not ours")]
-    InnerDestination,
-    /// Its packet comes from an address that the peer does not speak for.
-    #[error("the packet's source is not the peer's")]
-    InnerSource,
-    /// It, or the packet in it, is not well-formed.
-    #[error("the datagram is malformed")]
-    Malformed,
-    /// It was seen before, or is too old to tell.
-    #[error("the datagram is a replay")]
-    Replayed,
-    /// The buffer for it is too short.
-    #[error("the buffer is too short for the datagram")]
-    ShortBuffer,
-    /// Too many handshakes are arriving.
-    #[error("too many handshakes are arriving")]
-    UnderLoad,
-    /// It belongs to no peer or session.
-    #[error("the datagram belongs to no session")]
-    UnknownSession,
-}
-
-impl From<WireGuardError> for Rejected {
-    fn from(error: WireGuardError) -> Self {
-        match error {
-            WireGuardError::InvalidCounter
-            | WireGuardError::DuplicateCounter
-            | WireGuardError::WrongTai64nTimestamp => Self::Replayed,
-            WireGuardError::InvalidMac
-            | WireGuardError::InvalidAeadTag
-            | WireGuardError::WrongKey => Self::Forged,
-            WireGuardError::NoCurrentSession
-            | WireGuardError::WrongIndex
-            | WireGuardError::UnexpectedPacket
-            | WireGuardError::ConnectionExpired => Self::UnknownSession,
-            WireGuardError::UnderLoad | WireGuardError::LockFailed => Self::UnderLoad,
-            WireGuardError::DestinationBufferTooSmall => Self::ShortBuffer,
-            WireGuardError::IncorrectPacketLength
-            | WireGuardError::WrongPacketType
-            | WireGuardError::InvalidTai64nTimestamp
-            | WireGuardError::InvalidPacket => Self::Malformed,
-        }
-    }
-}
-
-/// What stands between the outside and a responder's peers: checks the first
-/// proof of every handshake message, and asks for cookies under load.
-struct Doorkeeper {
-    secret: x25519::StaticSecret,
-    public: x25519::PublicKey,
-    limiter: RateLimiter,
-    /// boringtun checks each message again inside the peer, where the limit
-    /// must not count it twice.
-    inner_limiter: Arc<RateLimiter>,
-}
-
-enum Admitted {
-    Initiation(PublicKey),
-    Session(SessionIndex),
-}
-
-enum Refused {
-    Cookie(Box<Control>),
-    Rejected(Rejected),
-}
-
-impl Doorkeeper {
-    fn new(private_key: &PrivateKey) -> Self {
-        let secret = x25519::StaticSecret::from(*private_key.expose());
-        let public = x25519::PublicKey::from(&secret);
-        Self {
-            limiter: RateLimiter::new(&public, HANDSHAKES_PER_SECOND),
-            inner_limiter: Arc::new(RateLimiter::new(&public, u64::MAX)),
-            secret,
-            public,
-        }
-    }
-
-    fn admit(&self, datagram: &[u8], from: IpAddr) -> Result<Admitted, Refused> {
-        check_outside(datagram).map_err(Refused::Rejected)?;
-        let mut cookie = [0; HANDSHAKE_INITIATION];
-        match self
-            .limiter
-            .verify_packet(Some(from), datagram, &mut cookie)
-        {
-            Ok(Packet::HandshakeInit(initiation)) => {
-                let half = parse_handshake_anon(&self.secret, &self.public, &initiation)
-                    .map_err(|error| Refused::Rejected(error.into()))?;
-                Ok(Admitted::Initiation(PublicKey::from_bytes(
-                    half.peer_static_public,
-                )))
-            }
-            Ok(
-                Packet::HandshakeResponse(_) | Packet::PacketCookieReply(_) | Packet::PacketData(_),
-            ) => SessionIndex::of(datagram)
-                .map(Admitted::Session)
-                .ok_or(Refused::Rejected(Rejected::Malformed)),
-            Err(TunnResult::WriteToNetwork(reply)) => {
-                Err(Refused::Cookie(Box::new(control(reply))))
-            }
-            Err(TunnResult::Err(error)) => Err(Refused::Rejected(error.into())),
-            Err(
-                TunnResult::Done
-                | TunnResult::WriteToTunnelV4(..)
-                | TunnResult::WriteToTunnelV6(..),
-            ) => Err(Refused::Rejected(Rejected::Malformed)),
-        }
-    }
-
-    fn peer(&self, config: PeerConfig, now: Moment) -> Peer {
-        Peer::with_limiter(config, Some(Arc::clone(&self.inner_limiter)), now)
-    }
-
-    fn handle_timeout(&self) {
-        self.limiter.reset_count();
-    }
+/// Returns a limiter that limits nothing.
+fn unlimited(public_key: &x25519::PublicKey) -> Arc<RateLimiter> {
+    Arc::new(RateLimiter::new(public_key, u64::MAX))
 }
 
 /// Refuses what boringtun must not see.
@@ -549,6 +439,9 @@ pub const DATA_OVERHEAD: usize = 32;
 
 const PADDING: usize = 16;
 
+/// How long a session lasts: Reject-After-Time (WireGuard, section 6.1).
+pub const KEYS_END: Duration = Duration::from_secs(180);
+
 /// WireGuard, section 6.1.
 const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 
@@ -563,7 +456,3 @@ const STALE_TIMERS: Duration = Duration::from_secs(1);
 
 /// Enough for a handshake, its repetition and a keepalive between two polls.
 const MAX_CONTROL: usize = 8;
-
-/// Beyond this a responder asks for cookies; a gateway's clients each shake
-/// hands every two minutes, so this serves thousands.
-const HANDSHAKES_PER_SECOND: u64 = 100;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::access::{Denial, Destination, Permit, Protocol};
-use connector_core::catalogue::SiteId;
+use connector_core::catalogue::{Endpoint, SiteId};
 use connector_core::name::DomainName;
 use connector_core::network::Prefix;
 
@@ -105,7 +105,7 @@ pub enum DialError {
         /// The site.
         site: SiteId,
         /// Where its gateways were looked for.
-        tried: Vec<SocketAddr>,
+        tried: Vec<Endpoint>,
         /// How long.
         limit: Duration,
     },
@@ -156,7 +156,7 @@ impl From<ConnectError> for DialError {
     }
 }
 
-fn list(endpoints: &[SocketAddr]) -> String {
-    let texts: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+fn list(endpoints: &[Endpoint]) -> String {
+    let texts: Vec<String> = endpoints.iter().map(Endpoint::to_string).collect();
     texts.join(", ")
 }

@@ -1,18 +1,20 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use connector_core::catalogue::{self, SiteId};
+use connector_core::catalogue::{self, Endpoint, SiteId};
 use connector_core::time::Moment;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tunnel_proto::Seed;
 use tunnel_proto::gateways::{GatewayState, GatewayStatus, Gateways, TunnelConfig};
+use tunnel_proto::ip::IpView;
 use tunnel_proto::noise::Rejected;
 
 use super::SiteStatus;
+use super::lookups::Lookups;
 use crate::Clock;
 use crate::netstack::{Budget, Link, Netstack, Role, Stack, StackConfig};
 use crate::pace::{LONGEST_PAUSE, MAX_INBOXES, MAX_OUTBOXES, MAX_PACKET, PLAIN, SHORTEST_PAUSE};
@@ -70,8 +72,7 @@ impl Site {
         );
         let netstack = Arc::new(Netstack::new(stack, clock));
         let gateways = Gateways::new(&config, &site.gateways, seed, now);
-        let ports =
-            Ports::towards(site.gateways.iter().map(|gateway| gateway.endpoint)).map_err(failed)?;
+        let ports = bind(site).map_err(failed)?;
         let started = Arc::new(Self {
             site: Arc::clone(site),
             netstack: Arc::clone(&netstack),
@@ -90,6 +91,7 @@ impl Site {
             reported_at: now,
             report: Arc::clone(&started.report),
             changes: changes.clone(),
+            lookups: Lookups::default(),
             gateways,
             netstack,
             ports,
@@ -119,11 +121,11 @@ impl Site {
         &self.netstack
     }
 
-    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.site
             .gateways
             .iter()
-            .map(|gateway| gateway.endpoint)
+            .map(|gateway| gateway.endpoint.clone())
             .collect()
     }
 
@@ -149,6 +151,7 @@ impl Site {
 /// The loop that moves one site's packets.
 struct Driver {
     gateways: Gateways,
+    lookups: Lookups,
     netstack: Arc<Netstack>,
     ports: Ports,
     outbox: Outbox,
@@ -177,6 +180,9 @@ impl Driver {
                 () = self.ports.receive(&mut inbox) => self.receive(&mut inbox),
                 () = self.netstack.work() => {}
                 () = self.ports.writable(), if !self.outbox.is_empty() => {}
+                (gateway, found) = self.lookups.next() => {
+                    self.gateways.handle_lookup(&gateway, &found, self.netstack.now());
+                }
                 () = &mut timer => {}
                 () = stop.notified() => break,
             }
@@ -236,6 +242,9 @@ impl Driver {
             self.outbox.push(to, control.as_bytes());
         }
         drop(stack);
+        while let Some((gateway, host, port)) = self.gateways.poll_resolve() {
+            self.lookups.start(gateway, host, port);
+        }
         self.pump(now);
 
         let mut stack = self.netstack.lock();
@@ -317,13 +326,30 @@ impl Link for Uplink<'_> {
     fn transmit<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut packet = [0; MAX_PACKET];
         let result = write(&mut packet[..length]);
+        let expects_answer =
+            IpView::parse(&packet[..length]).is_some_and(|packet| packet.expects_answer());
         if let Some(space) = self.outbox.space()
-            && let Ok((to, sealed)) = self.gateways.seal(&mut packet, length, space, self.now)
+            && let Ok((to, sealed)) =
+                self.gateways
+                    .seal(&mut packet, length, expects_answer, space, self.now)
         {
             self.outbox.commit(to, sealed);
         }
         result
     }
+}
+
+/// Binds the sockets that the site's gateways need; a name may lead to either
+/// version of IP, as far as this machine has it.
+fn bind(site: &catalogue::Site) -> io::Result<Ports> {
+    let endpoints = || site.gateways.iter().map(|gateway| &gateway.endpoint);
+    let known = || endpoints().filter_map(Endpoint::address);
+    if endpoints().all(|endpoint| endpoint.address().is_some()) {
+        return Ports::towards(known());
+    }
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    Ports::towards(known().chain([v4, v6])).or_else(|_| Ports::towards(known().chain([v4])))
 }
 
 /// A site whose tunnel could not be started.

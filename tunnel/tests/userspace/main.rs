@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use connector_core::access::{Protocol, Reason};
+use connector_core::catalogue::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tunnel::netstack::LookupError;
@@ -35,6 +36,24 @@ async fn a_name_is_resolved_behind_the_gateway_and_bytes_come_back() {
     let status = &world.tunnel.status()[0];
     assert_eq!(world.gateway_in_use(), Some(gateway_id(0)));
     assert!(status.gateways[0].handshake_took.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_configured_by_name_is_found() {
+    let mut world = World::start(Options {
+        named: true,
+        ..Options::default()
+    });
+
+    let mut stream = world.ask(ECHO).await;
+    stream.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.unwrap();
+
+    assert_eq!(&answer, b"hello");
+    let listening = world.site.endpoints()[&gateway_id(0)];
+    let status = &world.tunnel.status()[0];
+    assert_eq!(status.gateways[0].address, Some(listening));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,7 +313,8 @@ async fn without_a_gateway_a_dial_fails_in_bounded_time_and_names_what_was_tried
         connect_limit: Duration::from_secs(2),
         ..Options::default()
     });
-    let endpoints: Vec<_> = world.site.endpoints().values().copied().collect();
+    let listening = world.site.endpoints().values().copied();
+    let endpoints: Vec<Endpoint> = listening.map(Endpoint::from).collect();
     let started = Instant::now();
 
     let error = world.dial("app.corp.test", ECHO).await.unwrap_err();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use connector_core::access::{AccessMap, Destination, Flow, Permit, Protocol, Verdict, Workload};
 use connector_core::authzen::Decision;
-use connector_core::catalogue::{Catalogue, Gateway, GatewayId, Ports, Resource, Site};
+use connector_core::catalogue::{Catalogue, Endpoint, Gateway, GatewayId, Ports, Resource, Site};
 use connector_core::configuration::{
     Configuration, IdentityProvider, Organisation, PosturePlan, SessionLimits, Version,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     /// The key that the gateways expect of the device.
     pub(crate) known_key: PrivateKey,
     pub(crate) dead: bool,
+    /// Whether gateways are configured by name.
+    pub(crate) named: bool,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             connect_limit: Duration::from_secs(5),
             known_key: device_key(),
             dead: false,
+            named: false,
         }
     }
 }
@@ -68,7 +71,7 @@ impl World {
             Settings::new(now, Arc::new(move |event| seen.lock().unwrap().push(event)));
         settings.connect_limit = options.connect_limit;
         let tunnel = Userspace::start(settings);
-        let company = Company::new(&site, options.gateways, options.lease);
+        let company = Company::new(&site, &options);
         tunnel.configure(Some(company.plan()));
         Self {
             tunnel,
@@ -106,11 +109,11 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    fn new(site: &SiteNetwork, gateways: u8, lease: Duration) -> Self {
-        let gateways = (0..gateways)
+    fn new(site: &SiteNetwork, options: &Options) -> Self {
+        let gateways = (0..options.gateways)
             .map(|number| Gateway {
                 id: gateway_id(number),
-                endpoint: site.endpoints()[&gateway_id(number)],
+                endpoint: endpoint(site.endpoints()[&gateway_id(number)], options.named),
                 public_key: *gateway_key(number).public_key().as_bytes(),
                 allowed_sources: vec!["10.9.0.0/16".parse().unwrap()],
             })
@@ -126,7 +129,7 @@ impl Company {
                     udp: vec![1..=65535],
                 },
                 site: "hq".into(),
-                lease,
+                lease: options.lease,
             }],
             vec![Site {
                 id: "hq".into(),
@@ -213,6 +216,17 @@ impl Company {
             effects.push(effect);
         }
         effects
+    }
+}
+
+fn endpoint(address: SocketAddr, named: bool) -> Endpoint {
+    if named {
+        Endpoint::Name {
+            host: "localhost".parse().unwrap(),
+            port: address.port(),
+        }
+    } else {
+        Endpoint::Address(address)
     }
 }
 

@@ -1,177 +1,291 @@
-//! `sock_diag` tells a socket's user and inode, `/proc` the processes that hold it.
+//! The kernel tells a socket's user and inode, `/proc` the processes that hold it.
+//!
+//! Reading every process' table of descriptors takes some 2 µs for each descriptor:
+//! 10 ms where 200 processes have 20 each, far too long for a flow's first packet.
+//! So the search for a holder begins where it is likely: the newest processes of the
+//! socket's user, those that held the latest sockets, the rest of the user's, then
+//! everybody's (a program that gives up its rights keeps its sockets). Once a
+//! holder is found, another program can hold the socket too by inheritance: it is
+//! then a descendant, an ancestor, or a peer of the holder's session (the jobs of
+//! one shell, the processes of one service), of whatever user. Descendants and
+//! ancestors are looked through; so are the peers where they are few. Where they are
+//! many, as in a desktop's session, only where inheritance leaves a socket: under the
+//! holder's number, or as a standard input or output. The first process is left out: it
+//! hands sockets to the services that it starts and does not speak through them.
+//! What is not looked for is a copy that a program passed on purpose to a process of
+//! another session: it could as well relay.
+//!
+//! Without `CAP_SYS_PTRACE`, only processes of the own user that are dumpable can be
+//! looked into. A descendant of the holder that cannot be looked into is a doubt.
 
-use std::fs;
+mod process;
+mod sockets;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::iter;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use connector_core::access::{Program, Workload};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-};
 use rustix::process::geteuid;
 
-use super::Owner;
+use self::process::{Descriptor, Image, ImageId, Process, SocketLink};
+use self::sockets::Socket;
+use super::{Owner, Transport, digest};
 
-pub(super) fn of_tcp(client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
-    let socket = find_socket(client, server)?;
-    let is_same_user = socket.user == geteuid().as_raw();
-    Ok(Owner {
-        is_same_user,
-        workload: if is_same_user {
-            workload(&socket)
-        } else {
-            Workload::Unknown
-        },
+pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) -> io::Result<Owner> {
+    let sockets = sockets::sending(transport, local, remote)?;
+    let own = geteuid();
+    let user = common(sockets.iter().map(|socket| socket.user));
+    let is_same_user = user == Some(own.as_raw());
+    let mut owner = Owner::nobody_known(user, is_same_user);
+    // Other users' processes cannot be looked into, and need not be.
+    if (is_same_user || own.is_root())
+        && let Some((program, process)) = attribute_patiently(&sockets)
+    {
+        owner.workload = Workload::Known(Arc::new(program));
+        owner.process = Some(process);
+    }
+    Ok(owner)
+}
+
+/// Asks again where there was a doubt: a process that is starting another one shares
+/// all its descriptors with it for a moment, and shells move theirs about.
+fn attribute_patiently(sockets: &[Socket]) -> Option<(Program, u32)> {
+    attribute(sockets).or_else(|| {
+        (1..ATTEMPTS).find_map(|_| {
+            thread::sleep(PAUSE);
+            attribute(sockets)
+        })
     })
 }
 
-/// Returns the one program that holds the socket; where two do, it is unknown.
-///
-/// A process that hides its files from others of its user (not dumpable) is not
-/// seen to hold it.
-fn workload(socket: &Socket) -> Workload {
-    let link = format!("socket:[{}]", socket.inode);
-    let holders: Vec<u32> = processes_of(socket.user)
-        .filter(|pid| holds(*pid, &link))
+/// Returns the one program that holds `sockets`, and its process.
+fn attribute(sockets: &[Socket]) -> Option<(Program, u32)> {
+    let processes = process::all().ok()?;
+    let holdings: Vec<Holding> = sockets
+        .iter()
+        .map(|socket| Some(find(*socket, &processes)?.highest()))
+        .collect::<Option<_>>()?;
+    let holder = &holdings.first()?.process;
+    let image = holder.image()?;
+    let ancestors: Vec<Process> = iter::successors(holder.parent(), Process::parent)
+        .take(Program::MAX_ANCESTORS)
         .collect();
 
-    let mut paths = holders.iter().map(|pid| executable(*pid));
-    let Some(Some(path)) = paths.next() else {
-        return Workload::Unknown;
+    let is_unchanged = |holding: &Holding| holding.is_unchanged(image.id);
+    if !holdings.iter().all(is_unchanged)
+        || may_be_shared(&holdings, &ancestors, image.id, &processes)
+    {
+        return None;
+    }
+
+    let program = Program {
+        user: Some(holder.user()?),
+        sha256: sha256(&image)?,
+        path: image.path,
+        ancestors: ancestors
+            .iter()
+            .map_while(|ancestor| Some(ancestor.image()?.path))
+            .collect(),
     };
-    let same_program = paths.all(|other| other.as_ref() == Some(&path));
-    // The executables were read while the same processes held the socket.
-    let still_held = holders.iter().all(|pid| holds(*pid, &link));
-    if !(same_program && still_held) {
-        return Workload::Unknown;
+    // The same processes held the sockets and ran the executable all the while.
+    if !holdings.iter().all(is_unchanged) {
+        return None;
+    }
+    RECENT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .note(holder.pid);
+    Some((program, holder.pid))
+}
+
+/// A process that holds a socket.
+struct Holding {
+    process: Process,
+    descriptor: Descriptor,
+    link: SocketLink,
+}
+
+impl Holding {
+    fn of(process: Process, link: &SocketLink) -> Option<Self> {
+        let descriptor = process.descriptor_of(&[link]).ok()??;
+        Some(Self {
+            process,
+            descriptor,
+            link: link.clone(),
+        })
     }
 
-    Workload::Known(Arc::new(Program {
-        path,
-        user: Some(socket.user),
-        sha256: None,
-    }))
-}
-
-struct Socket {
-    user: u32,
-    inode: u32,
-}
-
-/// Asks the kernel for exactly one socket (`sock_diag(7)`, without a dump).
-fn find_socket(client: SocketAddr, server: SocketAddr) -> io::Result<Socket> {
-    let diag = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    send(&diag, &request(client, server), SendFlags::empty())?;
-
-    let mut buffer = [0_u8; 1024];
-    let (length, _) = recv(&diag, &mut buffer, RecvFlags::empty())?;
-    parse_answer(&buffer[..length])
-}
-
-fn request(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
-    let mut request = Vec::with_capacity(REQUEST_LENGTH);
-    // struct nlmsghdr
-    request.extend(72_u32.to_ne_bytes());
-    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request.extend(NLM_F_REQUEST.to_ne_bytes());
-    request.extend([0; 8]);
-    // struct inet_diag_req_v2
-    request.extend([family(client), IPPROTO_TCP, 0, 0]);
-    request.extend(u32::MAX.to_ne_bytes());
-    // struct inet_diag_sockid
-    request.extend(client.port().to_be_bytes());
-    request.extend(server.port().to_be_bytes());
-    request.extend(address_bytes(client.ip()));
-    request.extend(address_bytes(server.ip()));
-    request.extend([0; 4]);
-    request.extend([0xff; 8]);
-    request
-}
-
-fn parse_answer(answer: &[u8]) -> io::Result<Socket> {
-    let malformed = || io::Error::other("the kernel's answer cannot be read");
-    let kind = u16::from_ne_bytes(field(answer, 4).ok_or_else(malformed)?);
-    match kind {
-        NLMSG_ERROR => {
-            let code = i32::from_ne_bytes(field(answer, 16).ok_or_else(malformed)?);
-            Err(io::Error::from_raw_os_error(-code))
+    /// Returns the process that the holder has the socket from, if that runs the
+    /// same executable and holds it as well.
+    fn highest(self) -> Self {
+        let image = self.process.image_id();
+        let inherited = self
+            .process
+            .parent()
+            .filter(|parent| parent.image_id() == image)
+            .and_then(|parent| Self::of(parent, &self.link));
+        match inherited {
+            Some(parent) => parent.highest(),
+            None => self,
         }
-        SOCK_DIAG_BY_FAMILY => {
-            let user = u32::from_ne_bytes(field(answer, 80).ok_or_else(malformed)?);
-            let inode = u32::from_ne_bytes(field(answer, 84).ok_or_else(malformed)?);
-            // A socket that is being closed has neither.
-            if inode == 0 {
-                return Err(io::ErrorKind::NotConnected.into());
-            }
-            Ok(Socket { user, inode })
+    }
+
+    fn is_unchanged(&self, image: ImageId) -> bool {
+        self.process.holds_at(self.descriptor, &self.link) && self.process.image_id() == Some(image)
+    }
+}
+
+/// Finds a process that holds `socket`, in the order of the module's description.
+fn find(socket: Socket, processes: &[u32]) -> Option<Holding> {
+    let link = SocketLink::new(socket.inode);
+    let mut newest = processes.iter().rev().copied();
+    let first: Vec<u32> = newest.by_ref().take(NEWEST).collect();
+    let recent = RECENT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+        .clone();
+
+    let mut others = vec![];
+    for pid in first.into_iter().chain(recent).chain(newest) {
+        let Some(process) = Process::open(pid) else {
+            continue;
+        };
+        if process.keeper() != Some(socket.user) {
+            others.push(pid);
+        } else if let Some(holding) = Holding::of(process, &link) {
+            return Some(holding);
         }
-        _ => Err(malformed()),
     }
-}
-
-fn field<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    bytes.get(offset..)?.first_chunk().copied()
-}
-
-fn family(address: SocketAddr) -> u8 {
-    match address {
-        SocketAddr::V4(_) => AF_INET,
-        SocketAddr::V6(_) => AF_INET6,
-    }
-}
-
-fn address_bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&address.octets());
-            bytes
-        }
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-fn processes_of(user: u32) -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
+    others
         .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(move |pid| owner(*pid) == Some(user))
+        .filter_map(Process::open)
+        .find_map(|process| Holding::of(process, &link))
 }
 
-/// Returns the user whom a process belongs to; a process that does not let
-/// itself be looked into belongs to root by this account.
-fn owner(pid: u32) -> Option<u32> {
-    Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
-}
+/// Returns whether another program than `image` holds a socket too, or whether
+/// that cannot be ruled out.
+fn may_be_shared(
+    holdings: &[Holding],
+    ancestors: &[Process],
+    image: ImageId,
+    processes: &[u32],
+) -> bool {
+    let links: Vec<&SocketLink> = holdings.iter().map(|holding| &holding.link).collect();
+    let holders: BTreeSet<u32> = holdings.iter().map(|holding| holding.process.pid).collect();
+    let is_other = |pid: &u32| *pid != 1 && !holders.contains(pid);
 
-fn holds(pid: u32, link: &str) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
+    let descendants = descendants(holdings);
+    let above = ancestors.iter().map(|ancestor| ancestor.pid);
+    let line: BTreeSet<u32> = above
+        .chain(descendants.iter().copied())
+        .filter(is_other)
+        .collect();
+    let mut peers = session_peers(&holders, processes);
+    peers.retain(|pid| is_other(pid) && !line.contains(pid));
+    let usual: Vec<Descriptor> = if peers.len() > MAX_SEARCHED_PEERS {
+        let own = holdings.iter().map(|holding| holding.descriptor);
+        own.chain(STANDARD_DESCRIPTORS).collect()
+    } else {
+        vec![]
     };
-    descriptors
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .any(|target| target == Path::new(link))
+
+    let holds = |pid: u32, usual: &[Descriptor]| {
+        let Some(process) = Process::open(pid) else {
+            return false;
+        };
+        let found = if usual.is_empty() {
+            process.descriptor_of(&links)
+        } else {
+            Ok(usual
+                .iter()
+                .copied()
+                .find(|number| links.iter().any(|link| process.holds_at(*number, link))))
+        };
+        match found {
+            Ok(None) => false,
+            Ok(Some(_)) => process.image_id() != Some(image),
+            Err(_) => descendants.contains(&pid),
+        }
+    };
+    line.iter().any(|pid| holds(*pid, &[])) || peers.iter().any(|pid| holds(*pid, &usual))
 }
 
-fn executable(pid: u32) -> Option<String> {
-    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    path.to_str().map(str::to_owned)
+fn session_peers(holders: &BTreeSet<u32>, processes: &[u32]) -> Vec<u32> {
+    let sessions: BTreeSet<u32> = holders
+        .iter()
+        .filter_map(|pid| process::session(*pid))
+        .collect();
+    let is_peer =
+        |pid: &u32| process::session(*pid).is_some_and(|session| sessions.contains(&session));
+    processes.iter().copied().filter(is_peer).collect()
 }
 
-/// From `linux/netlink.h`, `linux/sock_diag.h` and `linux/socket.h`.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_TCP: u8 = 6;
-const REQUEST_LENGTH: usize = 72;
+fn descendants(holdings: &[Holding]) -> BTreeSet<u32> {
+    let mut known = BTreeSet::new();
+    let mut next: Vec<u32> = holdings
+        .iter()
+        .flat_map(|holding| holding.process.children())
+        .collect();
+    while let Some(pid) = next.pop() {
+        if known.insert(pid)
+            && let Some(process) = Process::open(pid)
+        {
+            next.extend(process.children());
+        }
+    }
+    known
+}
+
+/// Returns the executable's hash, or that it cannot have one; nothing if it could
+/// not be read this time.
+fn sha256(image: &Image) -> Option<Option<String>> {
+    let Some(file) = &image.file else {
+        return Some(None);
+    };
+    let sha256 = digest::of(file, image.state).ok()?;
+    (process::file_state(&rustix::fs::fstat(file).ok()?) == image.state).then_some(sha256)
+}
+
+fn common<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
+/// Processes that held the latest sockets, the latest first: hints of where to
+/// look, whatever has become of them.
+static RECENT: Mutex<Recent> = Mutex::new(Recent(VecDeque::new()));
+
+struct Recent(VecDeque<u32>);
+
+impl Recent {
+    fn note(&mut self, pid: u32) {
+        self.0.retain(|known| *known != pid);
+        self.0.truncate(MAX_RECENT - 1);
+        self.0.push_front(pid);
+    }
+}
+
+/// Peers up to this number are looked through as a whole: some 40 µs each.
+const MAX_SEARCHED_PEERS: usize = 16;
+
+/// Where shells and service supervisors put what they pass on.
+const STANDARD_DESCRIPTORS: [Descriptor; 3] = [0, 1, 2];
+
+/// How often a doubt is looked into. Starting a program takes less than a pause.
+const ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A program that was just started opens the flow more often than not.
+const NEWEST: usize = 4;
+
+/// About as many programs as a person uses at a time.
+const MAX_RECENT: usize = 6;
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,19 @@ pub(crate) fn host_key(state: &PrivateDir) -> Result<SigningKey, KeyError> {
     Ok(key)
 }
 
+/// Reads the number that decides which name gets which address on this
+/// machine, making it at the first start.
+pub(crate) fn address_seed(state: &PrivateDir) -> Result<u64, KeyError> {
+    if let Some(kept) = state.read(ADDRESS_SEED)?
+        && let Ok(bytes) = <[u8; 8]>::try_from(kept.as_slice())
+    {
+        return Ok(u64::from_le_bytes(bytes));
+    }
+    let bytes = random::<8>()?;
+    state.write(ADDRESS_SEED, &*bytes)?;
+    Ok(u64::from_le_bytes(*bytes))
+}
+
 /// Makes a signing key.
 pub(crate) fn signing_key() -> Result<SigningKey, KeyError> {
     Ok(SigningKey::from_bytes(&*random::<32>()?))
@@ -96,3 +109,4 @@ pub(crate) enum KeyError {
 }
 
 const HOST_KEY: &str = "host.key";
+const ADDRESS_SEED: &str = "addresses.seed";

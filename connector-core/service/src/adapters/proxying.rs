@@ -8,20 +8,21 @@ use connector_core::name::DomainName;
 use connector_platform::owner::{self, Owner};
 use proxy::{Host, Refusal, RefusalKind, Target, Upstream};
 use tokio::sync::Semaphore;
-use tunnel::userspace::{DialError, FlowStream, Userspace};
+use tunnel::{transparent, userspace};
 
 use super::authorizer::Authorizer;
+use super::tunnelling::{DialError, Stream, Tunnel};
 
 /// What the proxy asks: who a client is, what it may reach, and the way there.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     authorizer: Authorizer,
-    tunnel: Arc<Userspace>,
+    tunnel: Arc<Tunnel>,
     lookups: Arc<Semaphore>,
 }
 
 impl Gate {
-    pub(crate) fn new(authorizer: Authorizer, tunnel: Arc<Userspace>) -> Self {
+    pub(crate) fn new(authorizer: Authorizer, tunnel: Arc<Tunnel>) -> Self {
         Self {
             authorizer,
             tunnel,
@@ -29,7 +30,7 @@ impl Gate {
         }
     }
 
-    async fn open(&self, flow: &Flow) -> Result<FlowStream, Unopened> {
+    async fn open(&self, flow: &Flow) -> Result<Stream, Unopened> {
         let permit = self.authorizer.authorize(flow).await;
         let permit = permit.map_err(Unopened::Denied)?;
         self.tunnel
@@ -60,7 +61,7 @@ enum Unopened {
 
 impl Upstream for Gate {
     type Client = Workload;
-    type Stream = FlowStream;
+    type Stream = Stream;
 
     async fn admit(&self, client: SocketAddr, local: SocketAddr) -> Result<Workload, Refusal> {
         match self.owner(client, local).await {
@@ -78,7 +79,7 @@ impl Upstream for Gate {
         }
     }
 
-    async fn connect(&self, client: &Workload, target: &Target) -> Result<FlowStream, Refusal> {
+    async fn connect(&self, client: &Workload, target: &Target) -> Result<Stream, Refusal> {
         let flow = Flow {
             destination: destination(&target.host)?,
             protocol: Protocol::Tcp(target.port),
@@ -87,7 +88,7 @@ impl Upstream for Gate {
         match self.open(&flow).await {
             // What the permit rested on changed between the answer and the
             // connection; nobody has said no.
-            Err(Unopened::Unreachable(DialError::Cut(denial)))
+            Err(Unopened::Unreachable(DialError::Userspace(userspace::DialError::Cut(denial))))
                 if denial.reason == Reason::LeaseExpired =>
             {
                 self.open(&flow).await
@@ -145,9 +146,38 @@ fn refusal(denial: &Denial) -> Refusal {
 }
 
 fn unreachable(error: &DialError) -> Refusal {
-    const ASK_OWNER: &str = "Try again later; if it stays, tell whoever runs the application.";
-    const CHECK_NETWORK: &str =
-        "Check the network; the connector keeps trying. `ztna status` shows the gateways.";
+    match error {
+        DialError::Transparent(error) => unreachable_transparently(error),
+        DialError::Userspace(error) => unreachable_in_userspace(error),
+    }
+}
+
+fn unreachable_transparently(error: &transparent::DialError) -> Refusal {
+    use transparent::DialError;
+    let (kind, code, remedy) = match error {
+        DialError::Failed { .. } | DialError::NoDevice => (
+            RefusalKind::GatewayUnavailable,
+            "gateway_unavailable",
+            CHECK_NETWORK,
+        ),
+        DialError::NoAddress(_) | DialError::Unreachable(_) => (
+            RefusalKind::NameNotResolved,
+            "name_not_found",
+            "Check the name; its site does not know it, or its name servers do not answer.",
+        ),
+        DialError::Refused(_) => (
+            RefusalKind::ConnectionRefused,
+            "connection_refused",
+            ASK_OWNER,
+        ),
+        DialError::TimedOut { .. } => (RefusalKind::Timeout, "timed_out", ASK_OWNER),
+        DialError::Unsupported(_) => (RefusalKind::Internal, "not_supported", NOT_CARRIED),
+    };
+    Refusal::new(kind, code, sentence(&error.to_string())).with_remedy(remedy)
+}
+
+fn unreachable_in_userspace(error: &userspace::DialError) -> Refusal {
+    use userspace::DialError;
     let (kind, code, remedy) = match error {
         DialError::Cut(denial) => return refusal(denial),
         DialError::NameNotFound { .. } => (
@@ -179,7 +209,7 @@ fn unreachable(error: &DialError) -> Refusal {
         DialError::Unaddressable(_) | DialError::Unsupported(_) => (
             RefusalKind::Internal,
             "not_supported",
-            "Tell your administrator that this version cannot carry it.",
+            NOT_CARRIED,
         ),
     };
     Refusal::new(kind, code, sentence(&error.to_string())).with_remedy(remedy)
@@ -199,6 +229,11 @@ fn sentence(text: &str) -> String {
     let first = characters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(characters).chain(['.']).collect()
 }
+
+const ASK_OWNER: &str = "Try again later; if it stays, tell whoever runs the application.";
+const CHECK_NETWORK: &str =
+    "Check the network; the connector keeps trying. `ztna status` shows the gateways.";
+const NOT_CARRIED: &str = "Tell your administrator that this version cannot carry it.";
 
 /// Enough to keep the cores busy, few enough to leave threads for everything else.
 const MAX_LOOKUPS: usize = 4;

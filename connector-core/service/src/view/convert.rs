@@ -9,6 +9,8 @@ use connector_core::time::{Moment, Now, WallTime};
 use connector_ipc as ipc;
 use tunnel_proto::gateways::{GatewayState, GatewayStatus};
 
+use crate::adapters::interception::State;
+
 pub(super) fn identity(session: &Session) -> ipc::Identity {
     let person = &session.person;
     ipc::Identity {
@@ -47,6 +49,24 @@ pub(super) fn check(check: &Check, facts: &Facts, now: Now) -> ipc::CheckReport 
     }
 }
 
+pub(super) fn interception(state: State) -> ipc::InterceptionReport {
+    match state {
+        State::Down => ipc::InterceptionReport::Down,
+        State::Failed(problem) => ipc::InterceptionReport::Failed { problem },
+        State::Up {
+            device,
+            addresses,
+            names,
+            mended,
+        } => ipc::InterceptionReport::Up {
+            device,
+            addresses,
+            names: names.iter().map(ToString::to_string).collect(),
+            mended,
+        },
+    }
+}
+
 pub(super) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
     match level {
         TrustLevel::High => ipc::TrustLevel::High,
@@ -58,7 +78,7 @@ pub(super) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
 pub(super) fn gateway(status: &GatewayStatus, now: Now) -> ipc::GatewayReport {
     ipc::GatewayReport {
         id: status.id.to_string(),
-        endpoint: status.endpoint,
+        endpoint: status.endpoint.to_string(),
         state: match status.state {
             GatewayState::Calling => ipc::GatewayState::Connecting,
             GatewayState::Idle => ipc::GatewayState::Standby,

@@ -1,6 +1,7 @@
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
+use crate::catalogue::Endpoint;
 use crate::configuration::{Configuration, DOCUMENT_TYPE, Rejected, Trust, Version};
 use crate::jws::{self, PublicKey};
 use crate::time::{Moment, Now, WallTime};
@@ -135,6 +136,16 @@ fn even_a_signed_document_cannot_lift_the_ceilings_for_anything_else() {
             "sites[hq].gateways[hq-1].public_key",
         ),
         (
+            "/sites/0/gateways/0/id",
+            json!("hq 1"),
+            "sites[hq].gateways",
+        ),
+        (
+            "/sites/0/gateways/0/endpoint",
+            json!("gateway.corp.test"),
+            "sites[hq].gateways[hq-1].endpoint",
+        ),
+        (
             "/sites/0/gateways/0/allowed_ips",
             json!(["0.0.0.0/0"]),
             "sites[hq].gateways[hq-1].allowed_ips",
@@ -161,6 +172,23 @@ fn even_a_signed_document_cannot_lift_the_ceilings_for_anything_else() {
     ] {
         refuses(pointer, &value, path);
     }
+}
+
+#[test]
+fn a_gateway_may_be_named_instead_of_numbered() {
+    let mut document = document();
+    document["sites"][0]["gateways"][0]["endpoint"] = json!("Gateway.corp.test:51820");
+
+    let configuration = accept(&document).unwrap();
+
+    let site = configuration.catalogue.site(&"hq".into()).unwrap();
+    assert_eq!(
+        site.gateways[0].endpoint,
+        Endpoint::Name {
+            host: "gateway.corp.test".parse().unwrap(),
+            port: 51820
+        }
+    );
 }
 
 fn refuses(pointer: &str, value: &Value, path: &str) {

@@ -19,13 +19,14 @@ pub(crate) fn status(standing: Standing) -> Reply {
         identity: Some(alice()),
         trust_level: TrustLevel::High,
         checks_unmet: 0,
+        interception: None,
         tunnel: TunnelReport {
             addresses: vec![[100, 64, 0, 2].into()],
             sites: vec![SiteReport {
                 id: "hq".into(),
                 gateways: vec![GatewayReport {
                     id: "hq-1".into(),
-                    endpoint: ([192, 0, 2, 1], 51820).into(),
+                    endpoint: "192.0.2.1:51820".into(),
                     state: GatewayState::Active,
                     last_handshake: Some("2026-11-22T09:59:48Z".into()),
                     handshake_micros: Some(1_310),

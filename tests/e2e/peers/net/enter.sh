@@ -4,15 +4,20 @@
 #   enter.sh COMMAND [ARGUMENT...]
 #
 # Inside: uid 0 (of the new user namespace only), loopback up, no other interface, an empty /run, so that
-# `ip netns` and WireGuard's sockets work and are nobody else's, and ZTNA_E2E_NET=1. When COMMAND ends, everything
-# that it started ends with it, and no interface, namespace or process is left. Exit code: COMMAND's.
+# `ip netns` and WireGuard's sockets work and are nobody else's, an /etc whose changes nobody else sees (where the
+# kernel has no overlay for users, only its resolv.conf), and ZTNA_E2E_NET=1. When COMMAND ends, everything that it
+# started ends with it, and no interface, namespace or process is left. Exit code: COMMAND's.
 # With no COMMAND it only says whether such a world can be made here, and if not, what is missing.
 set -euo pipefail
 
 if [ "${1-}" = --inside ]; then
   shift
   mount -t tmpfs tmpfs /run
-  mkdir -p /run/netns /run/wireguard
+  mkdir -p /run/netns /run/wireguard /run/etc/upper /run/etc/work
+  if ! mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc 2>/dev/null; then
+    : >/run/etc/resolv.conf
+    mount --bind /run/etc/resolv.conf /etc/resolv.conf
+  fi
   ip link set lo up
   export ZTNA_E2E_NET=1
   # Not exec: this shell stays as process 1 and reaps orphans.

@@ -11,6 +11,8 @@ mod daily;
 #[cfg(test)]
 mod gateways;
 #[cfg(test)]
+mod kit;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod policy;
@@ -18,3 +20,5 @@ mod policy;
 mod posture;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod transparent;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use super::doorkeeper::HANDSHAKES_PER_SECOND;
 use super::*;
 use crate::random::Seed;
 

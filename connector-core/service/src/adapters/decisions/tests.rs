@@ -91,6 +91,7 @@ fn record() -> Record {
             protocol: Protocol::Tcp(80),
             workload: Workload::Unknown,
         },
+        process: None,
         resource: None,
         outcome: Outcome::Denied(Reason::SignedOut.into()),
         decided_by: DecidedBy::Local,

@@ -42,13 +42,13 @@ impl Answering {
                 denied,
                 limit,
             } => return self.decisions(follow, denied, limit, to).await,
-            Request::Down => self.order(Event::Paused).await,
+            Request::Down => self.switch(Event::Paused).await,
             Request::Login => return self.login(to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::Posture { refresh } => self.posture(refresh).await,
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::Status { follow } => return self.status(follow, to).await,
-            Request::Up => self.order(Event::Resumed).await,
+            Request::Up => self.switch(Event::Resumed).await,
             Request::Whoami => match self.view.identity() {
                 Some(identity) => Reply::Identity(identity),
                 None => failed(
@@ -73,6 +73,19 @@ impl Answering {
             return failed(FailureKind::Internal, "the service is stopping", None);
         }
         Reply::Done
+    }
+
+    /// Feeds an event that changes what is taken from the machine, and waits
+    /// until that is done.
+    async fn switch(&self, event: Event) -> Reply {
+        match self.order(event).await {
+            Reply::Done => {}
+            other => return other,
+        }
+        match self.view.tunnel.settled().await {
+            Ok(()) => Reply::Done,
+            Err(problem) => failed(FailureKind::Internal, &problem, None),
+        }
     }
 
     async fn posture(&self, refresh: bool) -> Reply {

@@ -1,0 +1,168 @@
+//! Keys and values below `HKEY_LOCAL_MACHINE`.
+
+use std::io;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_SUCCESS};
+use windows_sys::Win32::System::Registry::{
+    HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_SET_VALUE, KEY_WOW64_64KEY,
+    REG_OPTION_NON_VOLATILE, RegCloseKey, RegCreateKeyExW, RegDeleteKeyExW, RegOpenKeyExW,
+    RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
+};
+
+use super::name_rules::Value;
+
+/// An open key.
+#[derive(Debug)]
+pub(super) struct Key(HKEY);
+
+impl Key {
+    /// Opens the key at `path`, creating it and its parents if need be.
+    #[expect(unsafe_code, reason = "the system's interface")]
+    pub(super) fn create(path: &str) -> io::Result<Self> {
+        let path = wide(path);
+        let mut key = ptr::null_mut();
+        // SAFETY: the path ends with zero, the out pointer is valid, the rest is
+        // not asked for.
+        let outcome = unsafe {
+            RegCreateKeyExW(
+                HKEY_LOCAL_MACHINE,
+                path.as_ptr(),
+                0,
+                ptr::null(),
+                REG_OPTION_NON_VOLATILE,
+                KEY_QUERY_VALUE | KEY_SET_VALUE | KEY_WOW64_64KEY,
+                ptr::null(),
+                &raw mut key,
+                ptr::null_mut(),
+            )
+        };
+        check(outcome).map(|()| Self(key))
+    }
+
+    /// Opens the key at `path` for reading, if it exists.
+    #[expect(unsafe_code, reason = "the system's interface")]
+    pub(super) fn open(path: &str) -> io::Result<Option<Self>> {
+        let path = wide(path);
+        let mut key = ptr::null_mut();
+        // SAFETY: the path ends with zero and the out pointer is valid.
+        let outcome = unsafe {
+            RegOpenKeyExW(
+                HKEY_LOCAL_MACHINE,
+                path.as_ptr(),
+                0,
+                KEY_QUERY_VALUE | KEY_WOW64_64KEY,
+                &raw mut key,
+            )
+        };
+        match outcome {
+            ERROR_FILE_NOT_FOUND => Ok(None),
+            outcome => check(outcome).map(|()| Some(Self(key))),
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the system's interface")]
+    pub(super) fn set(&self, value: &Value) -> io::Result<()> {
+        let name = wide(value.name);
+        let length = u32::try_from(value.data.len()).map_err(io::Error::other)?;
+        // SAFETY: the key is open, the name ends with zero, the data has `length` bytes.
+        let outcome = unsafe {
+            RegSetValueExW(
+                self.0,
+                name.as_ptr(),
+                0,
+                value.kind.code(),
+                value.data.as_ptr(),
+                length,
+            )
+        };
+        check(outcome)
+    }
+
+    /// Returns whether the key has this value and no other of its name.
+    #[expect(unsafe_code, reason = "the system's interface")]
+    pub(super) fn has(&self, value: &Value) -> io::Result<bool> {
+        let name = wide(value.name);
+        let mut kind = 0;
+        let mut data = vec![0; value.data.len()];
+        let mut length = u32::try_from(data.len()).map_err(io::Error::other)?;
+        // SAFETY: the key is open, the name ends with zero, the buffer has
+        // `length` bytes.
+        let outcome = unsafe {
+            RegQueryValueExW(
+                self.0,
+                name.as_ptr(),
+                ptr::null(),
+                &raw mut kind,
+                data.as_mut_ptr(),
+                &raw mut length,
+            )
+        };
+        match outcome {
+            ERROR_FILE_NOT_FOUND | ERROR_MORE_DATA => Ok(false),
+            outcome => {
+                check(outcome)?;
+                let is_whole = usize::try_from(length).is_ok_and(|length| length == data.len());
+                Ok(is_whole && kind == value.kind.code() && data == value.data)
+            }
+        }
+    }
+
+    /// Returns whether there is neither a key nor a value below it.
+    #[expect(unsafe_code, reason = "the system's interface")]
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        let (mut keys, mut values) = (0, 0);
+        // SAFETY: the key is open, the two out pointers are valid, the rest is
+        // not asked for.
+        let outcome = unsafe {
+            RegQueryInfoKeyW(
+                self.0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null(),
+                &raw mut keys,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &raw mut values,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        check(outcome).map(|()| keys == 0 && values == 0)
+    }
+}
+
+impl Drop for Key {
+    #[expect(unsafe_code, reason = "the system's interface")]
+    fn drop(&mut self) {
+        // SAFETY: the key is open and nothing else closes it.
+        unsafe { RegCloseKey(self.0) };
+    }
+}
+
+/// Deletes the key at `path`, which has no keys below it, if it exists.
+#[expect(unsafe_code, reason = "the system's interface")]
+pub(super) fn delete(path: &str) -> io::Result<()> {
+    let path = wide(path);
+    // SAFETY: the path ends with zero.
+    let outcome = unsafe { RegDeleteKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), KEY_WOW64_64KEY, 0) };
+    match outcome {
+        ERROR_FILE_NOT_FOUND => Ok(()),
+        outcome => check(outcome),
+    }
+}
+
+/// Turns what a function of the system returns into a result.
+pub(super) fn check(outcome: u32) -> io::Result<()> {
+    match outcome {
+        ERROR_SUCCESS => Ok(()),
+        outcome => Err(io::Error::from_raw_os_error(outcome.cast_signed())),
+    }
+}
+
+/// Writes `text` as the system wants it.
+pub(super) fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}

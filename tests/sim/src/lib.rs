@@ -1,0 +1,1 @@
+//! Simulates the tunnel with the enforcer; everything is in `tests/`.

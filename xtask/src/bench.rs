@@ -1,0 +1,54 @@
+//! `cargo xtask bench`: measures ours beside what people use today.
+
+mod machine;
+mod tunnel;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use crate::process::say;
+
+/// What to measure.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Prints the measurements and what each compares, and runs nothing
+    #[arg(long)]
+    list: bool,
+
+    #[command(subcommand)]
+    measurement: Option<Measurement>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// The tunnel beside wireguard-go: throughput, processor time, latency, roaming, memory
+    Tunnel(tunnel::TunnelArgs),
+    /// One run of one variant, inside the network namespaces that `tunnel` makes
+    #[command(hide = true)]
+    TunnelOnce(tunnel::OnceArgs),
+}
+
+/// Measures, and prints what came of it.
+///
+/// # Errors
+/// Says what is missing on this machine, or which program did not do its part.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
+    match args.measurement {
+        _ if args.list => {
+            for (name, compares) in LIST {
+                say(&format!("{name:<10} {compares}"));
+            }
+            Ok(())
+        }
+        Some(Measurement::Tunnel(args)) => tunnel::run(&args),
+        Some(Measurement::TunnelOnce(args)) => tunnel::run_once(&args),
+        None => bail!(
+            "say what to measure, as in `cargo xtask bench tunnel`; --list tells what there is"
+        ),
+    }
+}
+
+const LIST: [(&str, &str); 1] = [(
+    "tunnel",
+    "the transparent tunnel beside Debian 13's wireguard-go, in the same rounds: TCP, processor time, ping, roaming, memory",
+)];
