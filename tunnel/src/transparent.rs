@@ -139,14 +139,14 @@ enum Command {
         process: Option<u32>,
     },
     Configure(Option<Plan>),
-    EndpointFound {
-        site: SiteId,
-        gateway: GatewayId,
-        endpoint: SocketAddr,
-    },
     Expect {
         ends: Ends,
         permit: Permit,
+    },
+    LookedUp {
+        site: SiteId,
+        gateway: GatewayId,
+        addresses: Vec<SocketAddr>,
     },
     NetworkChanged,
     SetAccess(Arc<AccessMap>),

@@ -68,13 +68,15 @@ pub struct Dns {
 pub struct Steering(imp::Steering);
 
 impl Steering {
-    /// Undoes what an earlier process left behind, then carries out `plan`. The
-    /// guard comes first and the resolver last.
+    /// Carries out `plan`: the guard comes first and the resolver last. What an
+    /// earlier process has left behind is taken over, without a gap in the guard;
+    /// nothing of it stays that `plan` does not name.
     ///
     /// # Errors
     ///
-    /// If the machine refuses a change; what was done before it has been undone
-    /// by then, or is in the journal.
+    /// If the machine refuses a change. What was done before it has been undone by
+    /// then; only what an earlier process left is kept, refuses as before, and is in
+    /// the journal for [`repair`].
     pub async fn start(state: PrivateDir, plan: Plan) -> Result<Self, SteeringError> {
         imp::Steering::start(state, plan).await.map(Self)
     }

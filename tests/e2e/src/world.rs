@@ -299,7 +299,7 @@ fn without_surprises(space: Option<&str>, interface: &str) {
         "-K", interface, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off",
     ]);
     succeed(&mut command);
-    for quiet in ["accept_ra=0", "router_solicitations=0"] {
+    for quiet in ["accept_ra=0", "router_solicitations=0", "accept_dad=0"] {
         sysctl(space, &format!("net.ipv6.conf.{interface}.{quiet}"));
     }
 }

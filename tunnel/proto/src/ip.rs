@@ -69,6 +69,12 @@ impl TcpFlags {
         self.0 & 0x02 != 0
     }
 
+    /// Returns whether the segment ends a message.
+    #[must_use]
+    pub const fn psh(self) -> bool {
+        self.0 & 0x08 != 0
+    }
+
     /// Returns whether the segment resets the connection.
     #[must_use]
     pub const fn rst(self) -> bool {

@@ -71,6 +71,15 @@ pub struct Settings {
     pub name_of: Box<dyn Fn(IpAddr) -> Option<DomainName> + Send>,
 }
 
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("device", &self.device)
+            .field("mtu", &self.mtu)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A site that packets can be carried to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
@@ -89,10 +98,8 @@ pub struct SiteIndex(pub u16);
 #[derive(Debug)]
 struct SiteState {
     site: Site,
-    /// The largest packet that is known to get through, in bytes.
-    mtu: u16,
-    /// When the full size is tried again, if it was lowered.
-    mtu_until: Moment,
+    /// Until when only packets of [`LEAST_MTU`] are sent, since longer ones vanished.
+    lowered_until: Option<Moment>,
 }
 
 /// What becomes of a packet from the device.
@@ -230,8 +237,7 @@ impl Router {
                 None => {
                     self.sites.push(Some(SiteState {
                         site,
-                        mtu: self.settings.mtu,
-                        mtu_until: now,
+                        lowered_until: None,
                     }));
                     self.sites.len() - 1
                 }
@@ -316,6 +322,13 @@ impl Router {
         Outward::Kept
     }
 
+    /// Tells that the machine moved: the way to the sites may carry long packets again.
+    pub fn network_changed(&mut self) {
+        for site in self.sites.iter_mut().flatten() {
+            site.lowered_until = None;
+        }
+    }
+
     /// Returns the next thing to carry out, until there is nothing left.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -342,6 +355,11 @@ impl Router {
             .chain(self.sweep_at)
             .chain(self.resolving.poll_timeout())
             .min()
+    }
+
+    /// Returns whether there is a flow with these ends.
+    pub fn knows(&mut self, ends: Ends) -> bool {
+        self.table.find_inside(ends).is_some()
     }
 
     /// Returns how many flows are live.
@@ -398,12 +416,16 @@ impl Router {
             return Outward::Kept;
         }
         let site = entry.site;
-        let mtu = self
-            .sites
-            .get(usize::from(site.0))
-            .and_then(Option::as_ref)
-            .map_or(self.settings.mtu, |state| state.mtu);
-        if headers.whole && largest_packet(header, headers) > usize::from(mtu) {
+        let longest = largest_packet(header, headers);
+        if let Kind::Tcp(tcp) = headers.kind {
+            let is_long = longest > usize::from(LEAST_MTU);
+            entry.conversation.note_outward(&tcp, is_long);
+            if is_long && entry.conversation.loses_long_segments() {
+                lower_mtu(&mut self.sites, site, now);
+            }
+        }
+        let mtu = mtu(&mut self.sites, site, now).min(self.settings.mtu);
+        if headers.whole && longest > usize::from(mtu) {
             self.counters.too_big += 1;
             self.answer(packet::too_big(packet, headers, mtu));
             return Outward::Kept;
@@ -411,7 +433,6 @@ impl Router {
 
         entry.last_seen = now;
         if let Kind::Tcp(tcp) = headers.kind {
-            entry.conversation.note_outward(&tcp);
             if tcp.flags.syn() && mtu < self.settings.mtu {
                 let largest = entry.inside.segment_size(usize::from(mtu));
                 packet::clamp_mss(packet, headers, largest.unwrap_or(u16::MAX));
@@ -512,6 +533,7 @@ impl Router {
                 next = Some(next.map_or(ends, |next| next.min(ends)));
             }
         }
+        self.suspect_lost_segments(now, &mut next);
         for (id, lapsed) in over {
             if lapsed {
                 self.forget(id);
@@ -528,6 +550,37 @@ impl Router {
             .flatten()
             .min()
             .map(|at| at.max(now + SWEEP_PAUSE));
+    }
+
+    /// Asks applications that broke off in the middle for shorter packets: if
+    /// theirs were too long for the way, nobody else may have told them.
+    fn suspect_lost_segments(&mut self, now: Moment, next: &mut Option<Moment>) {
+        for (_, entry) in self.table.entries_mut() {
+            let Some(at) = entry.conversation.suspect_at() else {
+                continue;
+            };
+            if at > now {
+                *next = Some(next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            entry.conversation.suspected();
+            let awaited = entry.conversation.awaited();
+            let lost = packet::reset_towards(entry.outside().reversed(), awaited, None);
+            let complaint = Headers::parse(&lost)
+                .map(|headers| Headers {
+                    kind: Kind::Other(0),
+                    ..headers
+                })
+                .and_then(|headers| packet::too_big(&lost, &headers, LEAST_MTU));
+            if let Some(packet) = complaint {
+                self.outputs.push_back(Output::ToSite {
+                    site: entry.site,
+                    header: VirtioHeader::default(),
+                    packet,
+                });
+            }
+            lower_mtu(&mut self.sites, entry.site, now);
+        }
     }
 
     fn forget(&mut self, id: FlowId) {
@@ -577,6 +630,27 @@ impl std::fmt::Debug for Router {
     }
 }
 
+/// Sends only short packets to a site for a while.
+fn lower_mtu(sites: &mut [Option<SiteState>], site: SiteIndex, now: Moment) {
+    if let Some(state) = sites.get_mut(usize::from(site.0)).and_then(Option::as_mut) {
+        state.lowered_until = Some(now + LOWERED_FOR);
+    }
+}
+
+/// Returns the longest packet that is thought to get to a site.
+fn mtu(sites: &mut [Option<SiteState>], site: SiteIndex, now: Moment) -> u16 {
+    let Some(state) = sites.get_mut(usize::from(site.0)).and_then(Option::as_mut) else {
+        return u16::MAX;
+    };
+    if state.lowered_until.is_some_and(|until| until <= now) {
+        state.lowered_until = None;
+    }
+    match state.lowered_until {
+        Some(_) => LEAST_MTU,
+        None => u16::MAX,
+    }
+}
+
 /// Returns how long the longest packet is that a super-packet is split into.
 fn largest_packet(header: &VirtioHeader, headers: &Headers) -> usize {
     let repeated = match headers.kind {
@@ -589,6 +663,12 @@ fn largest_packet(header: &VirtioHeader, headers: &Headers) -> usize {
         GsoType::TcpV4 | GsoType::TcpV6 | GsoType::Udp => repeated + usize::from(header.gso_size),
     }
 }
+
+/// What every network carries (RFC 8200, section 5).
+const LEAST_MTU: u16 = 1280;
+
+/// As long as systems remember what a path carries (RFC 8201, section 5.2).
+const LOWERED_FOR: Duration = Duration::from_secs(600);
 
 /// How precisely leases end and silent flows are forgotten; packets of a flow
 /// whose lease has ended are stopped at once all the same.

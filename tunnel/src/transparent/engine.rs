@@ -159,17 +159,18 @@ impl Engine {
                     process,
                 } => self.router.handle_attributed(ends, workload, process, now),
                 Command::Configure(plan) => self.configure(plan, now),
-                Command::EndpointFound {
+                Command::Expect { ends, permit } => self.router.expect(ends, permit, now),
+                Command::LookedUp {
                     site,
                     gateway,
-                    endpoint,
+                    addresses,
                 } => {
                     if let Some(site) = self.sites.iter_mut().find(|known| *known.id() == site) {
-                        site.gateways.set_endpoint(&gateway, endpoint, now);
+                        site.gateways.handle_lookup(&gateway, &addresses, now);
                     }
                 }
-                Command::Expect { ends, permit } => self.router.expect(ends, permit, now),
                 Command::NetworkChanged => {
+                    self.router.network_changed();
                     for site in &mut self.sites {
                         site.gateways.network_changed(now);
                     }
@@ -344,7 +345,7 @@ impl Engine {
                 self.outbox.push(to, control.as_bytes());
             }
             while let Some((gateway, host, port)) = site.gateways.poll_resolve() {
-                self.workers.start_job(Job::FindEndpoint {
+                self.workers.start_job(Job::LookUp {
                     site: site.id().clone(),
                     gateway,
                     host,

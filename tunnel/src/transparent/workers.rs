@@ -18,7 +18,7 @@ pub(super) type Attribute = Arc<dyn Fn(Ends) -> (Workload, Option<u32>) + Send +
 #[derive(Debug)]
 pub(super) enum Job {
     Attribute(Ends),
-    FindEndpoint {
+    LookUp {
         site: SiteId,
         gateway: GatewayId,
         host: DomainName,
@@ -74,20 +74,23 @@ fn work(queue: &Mutex<Receiver<Job>>, attribute: &Attribute, mailbox: &Mailbox) 
                     process,
                 });
             }
-            Ok(Job::FindEndpoint {
+            Ok(Job::LookUp {
                 site,
                 gateway,
                 host,
                 port,
-            }) => match (host.as_str(), port).to_socket_addrs().map(|mut found| found.next()) {
-                Ok(Some(endpoint)) => mailbox.send(Command::EndpointFound {
+            }) => {
+                let found = (host.as_str(), port).to_socket_addrs();
+                let addresses = found.map(Iterator::collect).unwrap_or_else(|error| {
+                    tracing::warn!(%host, %error, "A gateway's name was not found");
+                    Vec::new()
+                });
+                mailbox.send(Command::LookedUp {
                     site,
                     gateway,
-                    endpoint,
-                }),
-                Ok(None) => tracing::warn!(%host, "A gateway's name has no address"),
-                Err(error) => tracing::warn!(%host, %error, "A gateway's name was not found"),
-            },
+                    addresses,
+                });
+            }
             Err(_) => return,
         }
     }

@@ -199,19 +199,15 @@ fn may_be_shared(
         let Some(process) = Process::open(pid) else {
             return false;
         };
-        let found = if usual.is_empty() {
-            process.descriptor_of(&links)
-        } else {
-            Ok(usual
-                .iter()
-                .copied()
-                .find(|number| links.iter().any(|link| process.holds_at(*number, link))))
-        };
-        match found {
-            Ok(None) => false,
-            Ok(Some(_)) => process.image_id() != Some(image),
-            Err(_) => descendants.contains(&pid),
+        if usual.is_empty() {
+            return process.image_id() != Some(image)
+                && process
+                    .descriptor_of(&links)
+                    .map_or_else(|_| descendants.contains(&pid), |found| found.is_some());
         }
+        let is_held =
+            |number: &Descriptor| links.iter().any(|link| process.holds_at(*number, link));
+        usual.iter().any(is_held) && process.image_id() != Some(image)
     };
     line.iter().any(|pid| holds(*pid, &[])) || peers.iter().any(|pid| holds(*pid, &usual))
 }

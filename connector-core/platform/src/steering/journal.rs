@@ -106,3 +106,60 @@ const FILE: &str = "steering.json";
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_back_in_their_order_until_they_are_undone() {
+        let root = tempfile::tempdir().unwrap();
+        let mut journal = open(root.path()).unwrap();
+        journal.record("one".to_owned()).unwrap();
+        journal.record("two".to_owned()).unwrap();
+        journal.record("one".to_owned()).unwrap();
+        journal
+            .replace(|entry| entry == "one", "three".to_owned())
+            .unwrap();
+
+        assert_eq!(open(root.path()).unwrap().entries(), ["two", "three"]);
+
+        journal.forget(|entry| entry == "two").unwrap();
+        assert_eq!(open(root.path()).unwrap().entries(), ["three"]);
+        journal.forget(|_| true).unwrap();
+        assert!(!root.path().join("state").join(FILE).exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_in_the_journal() {
+        let root = tempfile::tempdir().unwrap();
+        let mut journal = open(root.path()).unwrap();
+        std::fs::create_dir(root.path().join("state").join(FILE)).unwrap();
+
+        assert!(journal.record("one".to_owned()).is_err());
+        assert!(journal.entries().is_empty());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_read_is_an_error_that_says_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&root.path().join("state")).unwrap();
+        for (content, advice) in [
+            (&b""[..], "by hand"),
+            (b"{\"version\":1,\"entries\":[7]}", "by hand"),
+            (b"{\"version\":2,\"entries\":{}}", "version 2"),
+            (b"\xff\xfe", "by hand"),
+        ] {
+            dir.write(FILE, content).unwrap();
+
+            let problem = open(root.path()).unwrap_err().to_string();
+
+            assert!(problem.contains(advice), "{problem}");
+        }
+    }
+
+    fn open(root: &std::path::Path) -> io::Result<Journal<String>> {
+        let dir = PrivateDir::open(&root.join("state")).map_err(io::Error::other)?;
+        Journal::open(dir)
+    }
+}

@@ -106,8 +106,11 @@ impl<M: Machine> Steering<M> {
         })
     }
 
-    pub(super) async fn change(&self, plan: Plan) -> Result<(), SteeringError> {
-        with_course(&self.course, move |course| course.change(plan)).await
+    pub(super) fn change(
+        &self,
+        plan: Plan,
+    ) -> impl Future<Output = Result<(), SteeringError>> + Send + use<M> {
+        with_course(&self.course, move |course| course.change(plan))
     }
 
     pub(super) async fn stop(self) -> Result<(), SteeringError> {

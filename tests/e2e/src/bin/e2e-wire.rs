@@ -144,8 +144,14 @@ fn inject(interface: &str) -> io::Result<()> {
     let mut orders = Orders::default();
     let mut number = 0_u64;
     say(&json!({"ready": true, "interface": interface}))?;
+    let mut buffer = vec![0; LONGEST_FRAME];
     loop {
-        wait(&[], None)?;
+        let is_ordered = wait(&[&wire], None)?;
+        // Frames show how the interface is called.
+        while wire.try_receive(&mut buffer)?.is_some() {}
+        if !is_ordered {
+            continue;
+        }
         let lines = orders.take()?;
         if orders.have_ended() {
             return Ok(());

@@ -1,16 +1,18 @@
 //! Packet sockets (packet(7)).
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::RcvBuf;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind,
-    recvfrom, send, setsockopt, socket,
+    recvfrom, sendto, setsockopt, socket,
 };
 
 use super::Received;
@@ -18,64 +20,83 @@ use super::Received;
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: OwnedFd,
-    kind: u16,
+    /// The kernel's number of the interface.
+    index: usize,
+    /// How the kernel calls the interface. It tells at once where stations have addresses, and with the first frame
+    /// where they have none, as on TUN devices.
+    address: OnceCell<LinkAddr>,
 }
 
 impl Wire {
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let address = link_address(interface)?;
+        let index = usize::try_from(if_nametoindex(interface)?).unwrap_or_default();
         let socket = socket(
             AddressFamily::Packet,
             SockType::Raw,
             SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
             SockProtocol::EthAll,
         )?;
-        // The address names the interface and no protocol, so that the socket's own stays: all of them.
-        bind(socket.as_raw_fd(), &address)?;
         // As much as the system gives: it may be less.
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
+        let address = OnceCell::new();
+        if let Some(known) = link_address(interface)? {
+            // It names the interface and no protocol, so that the socket's own stays: all of them.
+            bind(socket.as_raw_fd(), &known)?;
+            let _first = address.set(known);
+        }
         Ok(Self {
             socket,
-            kind: address.hatype(),
+            index,
+            address,
         })
     }
 
     pub(super) fn has_ethernet(&self) -> bool {
-        self.kind == ARPHRD_ETHER
+        self.address
+            .get()
+            .is_some_and(|address| address.hatype() == ARPHRD_ETHER)
     }
 
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         loop {
-            return match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer) {
-                Ok((length, from)) => Ok(Some(Received {
-                    length: length.min(buffer.len()),
-                    came_in: from.is_none_or(|from| from.pkttype() != PACKET_OUTGOING),
-                })),
-                Err(Errno::EAGAIN) => Ok(None),
-                // The interface was taken down: said once, and over when it is up again.
-                Err(Errno::EINTR | Errno::ENETDOWN) => continue,
-                Err(error) => Err(error.into()),
-            };
+            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer) {
+                Ok((length, Some(from))) if from.ifindex() == self.index => {
+                    let _known = self.address.set(from);
+                    return Ok(Some(Received {
+                        length: length.min(buffer.len()),
+                        came_in: from.pkttype() != PACKET_OUTGOING,
+                    }));
+                }
+                // Another interface's; or the interface was taken down: said once, and over when it is up again.
+                Ok(_) | Err(Errno::EINTR | Errno::ENETDOWN) => {}
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(self.socket.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT)?;
+        let unknown = || {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "no frame has shown how the interface is called",
+            )
+        };
+        let address = self.address.get().ok_or_else(unknown)?;
+        sendto(
+            self.socket.as_raw_fd(),
+            frame,
+            address,
+            MsgFlags::MSG_DONTWAIT,
+        )?;
         Ok(())
     }
 }
 
-fn link_address(interface: &str) -> io::Result<LinkAddr> {
+fn link_address(interface: &str) -> io::Result<Option<LinkAddr>> {
     let of_name = getifaddrs()?.filter(|found| found.interface_name == interface);
-    of_name
-        .filter_map(|found| found.address)
-        .find_map(|address: SockaddrStorage| address.as_link_addr().copied())
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("there is no interface {interface}"),
-            )
-        })
+    let mut addresses = of_name.filter_map(|found| found.address);
+    Ok(addresses.find_map(|address: SockaddrStorage| address.as_link_addr().copied()))
 }
 
 pub(super) fn read_orders(buffer: &mut [u8]) -> io::Result<usize> {

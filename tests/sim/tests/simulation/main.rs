@@ -56,5 +56,5 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-const RUNS: u64 = 200;
+const RUNS: u64 = 60;
 const STEPS: usize = 300;

@@ -145,12 +145,15 @@ impl World {
             15 => self.sign_out_or_in(),
             16 => self.pause_or_resume(),
             17 => self.kill_or_revive_a_gateway(),
-            18 => self.loss_percent = [0, 0, 10, 30, 100][self.pick(5)],
+            18 => {
+                let choice = self.pick(5);
+                self.loss_percent = [0, 0, 10, 30, 100][choice];
+            }
             19 => self.move_the_laptop(),
             20 => self.attribute_one(Workload::Unknown),
-            21 => self.pass(Duration::from_secs(self.seed.draw() % 400)),
-            22 => self.pass(Duration::from_millis(self.seed.draw() % 5_000)),
-            _ => self.pass(Duration::from_millis(self.seed.draw() % 50)),
+            21 => self.pass_some(Duration::from_secs(400)),
+            22 => self.pass_some(Duration::from_secs(5)),
+            _ => self.pass_some(Duration::from_millis(50)),
         }
         self.attribute_some();
         self.pass(Duration::from_millis(1));
@@ -204,8 +207,8 @@ impl World {
         if self.sockets.is_empty() {
             return;
         }
-        let ends = self.sockets[self.pick(self.sockets.len())];
-        self.send(ends, ACK);
+        let at = self.pick(self.sockets.len());
+        self.send(self.sockets[at], ACK);
     }
 
     fn hang_up(&mut self) {
@@ -424,6 +427,11 @@ impl World {
                 });
             }
         }
+    }
+
+    fn pass_some(&mut self, most: Duration) {
+        let time = self.seed.below(most);
+        self.pass(time);
     }
 
     /// Lets time pass, and everything that is due in it happen.

@@ -107,6 +107,28 @@ fn a_partial_checksum_is_completed() {
 }
 
 #[test]
+fn a_datagram_whose_checksum_comes_out_as_zero_gets_the_other_zero() {
+    let mut random = Random(11);
+    let flow = Flow {
+        is_tcp: false,
+        ..Flow::random(&mut random)
+    };
+    let at = flow.transport() + UDP_CHECKSUM;
+    let (header, packet) = flow.super_packet(&[0; 2], 2);
+    let checksum = read(&split(header, &packet)[0], at);
+
+    let (header, packet) = flow.super_packet(&checksum.to_be_bytes(), 2);
+    let partial = VirtioHeader {
+        gso_type: GsoType::None,
+        ..header
+    };
+
+    for header in [header, partial] {
+        assert_eq!(read(&split(header, &packet)[0], at), 0xffff, "{header:?}");
+    }
+}
+
+#[test]
 fn a_packet_that_is_none_to_split_stays_as_it_is() {
     let bytes = Bytes(vec![0x99; 77]);
 
@@ -165,6 +187,39 @@ fn random_packets_come_out_one_by_one_and_in_order() {
 }
 
 #[test]
+fn packets_of_any_sizes_are_joined_so_that_splitting_gives_each_of_them_back() {
+    let (mut runs, mut packets) = (0, 0);
+    for seed in 1..=500 {
+        let mut random = Random(seed);
+        let mut flow = Flow::random(&mut random);
+        let sizes = [random.between(1, 1400), random.between(1, 1400)];
+        let sent: Vec<Vec<u8>> = (0..40)
+            .map(|_| {
+                // Mostly of one size, as it is.
+                let size = sizes[usize::from(random.between(0, 5) == 0)];
+                let payload = random.bytes(size, size);
+                flow.flags = [ACK, ACK | PSH][usize::from(random.between(0, 9) == 0)];
+                let (header, packet) = flow.super_packet(&payload, size);
+                flow = flow.after(size);
+                flow.id = flow.id.wrapping_add(1);
+                split(header, &packet).remove(0)
+            })
+            .collect();
+
+        let written = join(ALL, &sent);
+
+        let got: Vec<Vec<u8>> = written
+            .iter()
+            .flat_map(|(header, bytes)| split(*header, &Bytes(bytes.clone())))
+            .collect();
+        assert!(got == sent, "seed {seed}");
+        runs += written.len();
+        packets += sent.len();
+    }
+    assert!(runs * 2 < packets, "{runs} runs of {packets} packets");
+}
+
+#[test]
 fn interleaved_flows_are_joined_each_and_stay_in_order() {
     for seed in 1..=300 {
         let mut random = Random(seed);
@@ -213,9 +268,8 @@ fn interleaved_flows_are_joined_each_and_stay_in_order() {
 
 #[test]
 fn packets_that_differ_in_what_a_run_must_share_are_not_joined() {
-    // What to change in the second of two packets, counted from the transport
-    // header or, if negative, from the packet's start, and what else must not matter.
-    let tcp: [(&str, fn(&mut Vec<u8>, usize)); 8] = [
+    // What is changed in the second of two packets, whose transport header is there.
+    let changes: [(&str, Change); 8] = [
         ("sequence", |packet, at| packet[at + 7] ^= 1),
         ("acknowledgement", |packet, at| packet[at + 11] ^= 1),
         ("flags", |packet, at| packet[at + 13] |= FIN),
@@ -238,7 +292,7 @@ fn packets_that_differ_in_what_a_run_must_share_are_not_joined() {
         let packets = split(header, &packet);
         assert_eq!(join(ALL, &packets).len(), 1, "seed {seed}");
 
-        for (what, change) in tcp {
+        for (what, change) in changes {
             let mut changed = packets.clone();
             change(&mut changed[1], flow.transport());
             repair(&mut changed[1]);
@@ -403,32 +457,59 @@ fn what_a_device_refuses_is_counted_and_the_rest_goes_on() {
 #[test]
 fn a_run_ends_at_64_segments_and_at_64_kib() {
     let mut random = Random(9);
-    let flow = Flow {
-        flags: ACK,
-        ..Flow::random(&mut random)
-    };
-    for size in [10, 1400] {
-        let payload = random.bytes(60 * 1000, 60 * 1000);
-        let (header, packet) = flow.super_packet(&payload, size);
-        let mut packets = split(header, &packet);
-        packets.truncate(600);
-        let mut rest = Vec::new();
-        // The same once more, after the end of the first.
-        let (header, packet) = flow.after(payload.len()).super_packet(&payload, size);
-        if size == 1400 {
-            packets.retain(|packet| packet.len() == flow.headers() + size);
-            rest = split(header, &packet);
+    for (size, runs) in [(10, 2), (1000, 2), (1400, 2)] {
+        let flow = Flow {
+            flags: ACK,
+            ..Flow::random(&mut random)
+        };
+        let mut packets = Vec::new();
+        for half in 0..2 {
+            let payload = random.bytes(40 * size, 40 * size);
+            let (header, packet) = flow.after(half * 40 * size).super_packet(&payload, size);
+            packets.extend(split(header, &packet));
         }
-        packets.extend(rest);
 
         let written = join(ALL, &packets);
 
-        for (header, bytes) in &written {
+        assert_eq!(written.len(), runs, "{size}");
+        let counts = written.iter().map(|(header, bytes)| {
             assert!(bytes.len() <= MAX_PACKET);
-            let count = split(*header, &Bytes(bytes.clone())).len();
-            assert!(count <= 64, "{count}");
-        }
-        assert!(written.len() <= packets.len().div_ceil(45) + 2);
+            split(*header, &Bytes(bytes.clone())).len()
+        });
+        let counts: Vec<usize> = counts.collect();
+        assert!(counts.iter().all(|count| *count <= 64), "{counts:?}");
+        assert_eq!(counts.iter().sum::<usize>(), 80, "{counts:?}");
+    }
+}
+
+#[test]
+fn packets_that_may_be_fragmented_or_whose_ip_header_is_damaged_are_not_joined() {
+    let mut random = Random(10);
+    let flow = Flow {
+        is_v6: false,
+        flags: ACK,
+        ..Flow::random(&mut random)
+    };
+    let payload = random.bytes(600, 600);
+    let (header, packet) = flow.super_packet(&payload, 200);
+    let packets = split(header, &packet);
+    let fragmentable = packets.iter().map(|packet| {
+        let mut packet = packet.clone();
+        packet[6] = 0;
+        repair(&mut packet);
+        packet
+    });
+    let damaged = packets.iter().map(|packet| {
+        let mut packet = packet.clone();
+        packet[V4_CHECKSUM] ^= 1;
+        packet
+    });
+
+    for changed in [fragmentable.collect::<Vec<_>>(), damaged.collect()] {
+        let written = join(ALL, &changed);
+
+        let written: Vec<Vec<u8>> = written.into_iter().map(|(_, bytes)| bytes).collect();
+        assert_eq!(written, changed);
     }
 }
 
@@ -465,6 +546,8 @@ fn a_header_survives_encoding() {
     let unknown = [0, 3, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(VirtioHeader::parse(&unknown), Err(Malformed::GsoType(3)));
 }
+
+type Change = fn(&mut Vec<u8>, usize);
 
 /// What two ends send each other.
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
 //! Packets from sites: only what answers a live flow comes in.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use connector_core::time::Moment;
 
-use super::{Outward, Router, SiteIndex};
+use super::{LEAST_MTU, Outward, Router, SiteIndex, mtu};
 use crate::checksum;
 use crate::packet::{self, Ends, Headers, ICMP_V6, Kind, Rewrite};
 
@@ -47,12 +48,15 @@ impl Router {
         entry.last_seen = now;
         match headers.kind {
             Kind::Tcp(tcp) => {
-                entry.conversation.note_inward(&tcp);
-                if tcp.flags.syn()
-                    && let Some(state) = self.sites.get(usize::from(site.0)).and_then(Option::as_ref)
-                    && state.mtu < self.settings.mtu
-                {
-                    let largest = entry.inside.segment_size(usize::from(state.mtu));
+                let is_long = headers.length > usize::from(LEAST_MTU);
+                entry.conversation.note_inward(&tcp, is_long, now);
+                if is_long && entry.conversation.suspect_at().is_some() {
+                    let at = now + SWEEP_SOON;
+                    self.sweep_at = Some(self.sweep_at.map_or(at, |before| before.min(at)));
+                }
+                if tcp.flags.syn() {
+                    let mtu = mtu(&mut self.sites, site, now).min(self.settings.mtu);
+                    let largest = entry.inside.segment_size(usize::from(mtu));
                     packet::clamp_mss(packet, &headers, largest.unwrap_or(u16::MAX));
                 }
             }
@@ -204,6 +208,9 @@ fn raise_mtu(packet: &mut [u8], headers: &Headers) {
         }
     }
 }
+
+/// When it is looked whether a transfer broke off; late enough to cost nothing.
+const SWEEP_SOON: Duration = Duration::from_millis(1500);
 
 /// RFC 791 and RFC 8200, section 5.
 const LEAST_MTU_V4: u16 = 576;

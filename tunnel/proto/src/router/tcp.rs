@@ -12,6 +12,11 @@ pub(super) struct Conversation {
     outward: Direction,
     inward: Direction,
     is_reset: bool,
+    /// Long segments that the program repeated since the application last
+    /// acknowledged something new.
+    repeated: u32,
+    /// When the application last sent, if it broke off in the middle.
+    broke_off: Option<Moment>,
 }
 
 /// What was seen of one direction of a TCP connection.
@@ -27,15 +32,49 @@ struct Direction {
 
 impl Conversation {
     /// Notes a segment from the program.
-    pub(super) fn note_outward(&mut self, tcp: &Tcp) {
+    pub(super) fn note_outward(&mut self, tcp: &Tcp, is_long: bool) {
         self.is_reset |= tcp.flags.rst();
+        let is_repeated = tcp.payload > 0
+            && self.outward.seen
+            && !is_after(tcp.next_sequence(), self.outward.next);
+        if is_long && is_repeated {
+            self.repeated += 1;
+        }
         self.outward.note(tcp);
     }
 
     /// Notes a segment from the application.
-    pub(super) fn note_inward(&mut self, tcp: &Tcp) {
+    pub(super) fn note_inward(&mut self, tcp: &Tcp, is_long: bool, now: Moment) {
         self.is_reset |= tcp.flags.rst();
+        if is_after(tcp.acknowledged, self.inward.acknowledged) {
+            self.repeated = 0;
+        }
+        // A message that is complete ends with a push, or with the connection.
+        let is_broken = is_long && !tcp.flags.psh() && !tcp.flags.fin();
+        self.broke_off = is_broken.then_some(now);
         self.inward.note(tcp);
+    }
+
+    /// Returns whether long segments of the program vanish on their way,
+    /// though nobody says that they are too long (RFC 8899, section 1.1).
+    pub(super) fn loses_long_segments(&self) -> bool {
+        self.repeated >= REPEATED
+    }
+
+    /// Returns when the application has to be suspected of losing its long
+    /// segments on their way here.
+    pub(super) fn suspect_at(&self) -> Option<Moment> {
+        self.broke_off.map(|at| at + SILENCE)
+    }
+
+    /// Suspects it, once.
+    pub(super) fn suspected(&mut self) {
+        self.broke_off = None;
+    }
+
+    /// Returns the number of the next byte from the application.
+    pub(super) fn awaited(&self) -> u32 {
+        self.inward.next
     }
 
     /// Notes a packet of another protocol from the application.
@@ -97,6 +136,13 @@ fn is_after(one: u32, other: u32) -> bool {
 pub(super) fn lingers_until(now: Moment) -> Moment {
     now + LINGER
 }
+
+/// Twice in vain is more than chance on most paths.
+const REPEATED: u32 = 2;
+
+/// Longer than any honest gap in the middle of a transfer, and than finding
+/// another gateway takes to begin.
+const SILENCE: Duration = Duration::from_millis(1500);
 
 const TCP_ESTABLISHED: Duration = Duration::from_secs(2 * 3600 + 4 * 60);
 const TCP_HALF_CLOSED: Duration = Duration::from_secs(4 * 60);

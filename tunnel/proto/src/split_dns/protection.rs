@@ -86,6 +86,9 @@ impl Index {
             return Some(place);
         }
 
+        if self.is_bare_anchor(text) {
+            return None;
+        }
         let in_zone = ancestors(text).find_map(|ancestor| self.zones.get(ancestor));
         let at_anchor = || ancestors(text).find_map(|ancestor| self.anchors.get(ancestor));
         let zone = in_zone.or_else(at_anchor)?.clone();
@@ -100,6 +103,17 @@ impl Index {
             }
             Some(_) | None => Place::Nothing { zone },
         })
+    }
+
+    /// Returns whether a name has resources below it, but is none and lies in
+    /// no zone: it may well be a name of the outside world.
+    fn is_bare_anchor(&self, text: &[u8]) -> bool {
+        let is_covered = |name: &[u8]| {
+            self.zones.contains_key(name)
+                || self.resources.contains(name)
+                || name != text && self.wildcards.contains(name)
+        };
+        self.wildcards.contains(text) && !ancestors(text).any(is_covered)
     }
 
     pub(super) fn offers_v6(&self) -> bool {

@@ -273,8 +273,8 @@ fn delete(prefix: Prefix, device: &str) -> io::Result<()> {
 fn is_routed(prefix: Prefix, device: &str) -> io::Result<bool> {
     let interface = interface(device)?;
     let routes = routing_socket::routes()?;
-    let through_halves = halves(prefix)
-        .is_some_and(|parts| parts.iter().all(|half| has(&routes, *half, interface)));
+    let through_halves =
+        halves(prefix).is_some_and(|parts| parts.iter().all(|half| has(&routes, *half, interface)));
     Ok(through_halves || has(&routes, prefix, interface))
 }
 

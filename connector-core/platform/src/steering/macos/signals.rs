@@ -36,7 +36,7 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             routing: RoutingSignals::listen()?,
-            resolver: AsyncFd::new(Notification::register()?)?,
+            resolver: watched(Notification::register()?)?,
         })
     }
 }
@@ -57,12 +57,22 @@ impl RoutingSignals {
     fn listen() -> io::Result<Self> {
         let socket = routing_socket::open()?;
         ioctl_fionbio(&socket, true)?;
-        AsyncFd::new(socket).map(Self)
+        watched(socket).map(Self)
     }
 
     async fn next(&self, wanted: fn(Message) -> bool) {
         drained(&self.0, |bytes| route_message::messages(bytes).any(wanted)).await;
     }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a descriptor may be closed behind its owner's back"
+)]
+fn watched<Source: AsRawFd>(source: Source) -> io::Result<AsyncFd<Source>> {
+    // SAFETY: the sources here own a valid descriptor, which they neither
+    // replace nor close before they are dropped.
+    Ok(unsafe { AsyncFd::register(source) }?)
 }
 
 /// Waits until something `wanted` can be read, and reads everything there is.

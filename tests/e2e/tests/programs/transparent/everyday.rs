@@ -48,12 +48,6 @@ fn unmodified_programs_reach_applications_by_name_and_the_rest_is_untouched() {
         udp_echo("wiki.corp.test", b"a datagram").unwrap(),
         b"a datagram"
     );
-    let long = vec![7; 4000];
-    assert_eq!(
-        udp_echo("wiki.corp.test", &long).unwrap(),
-        long,
-        "in fragments"
-    );
     let from = office.get(&format!("{WIKI}from")).text();
     assert!(
         from.starts_with("100.64."),
@@ -128,6 +122,31 @@ fn large_transfers_arrive_whole_both_ways_and_side_by_side() {
 }
 
 #[test]
+fn datagrams_that_are_too_long_for_one_packet_pass_in_fragments() {
+    if !inside_own_network(
+        "transparent::everyday::datagrams_that_are_too_long_for_one_packet_pass_in_fragments",
+    ) {
+        return;
+    }
+    let scene = Scene::new("fragments");
+    let mut office = Office::open(&scene, 1);
+    office.start();
+    let socket = udp_socket("wiki.corp.test").unwrap();
+    for length in [1, 1392, 1393, 4000, 20_000, 60_000] {
+        let datagram: Vec<u8> = (0..length).map(e2e::curl::behind_byte).collect();
+        let echoed = udp_exchange(&socket, &datagram);
+        assert_eq!(
+            echoed.ok(),
+            Some(datagram),
+            "{length} bytes in a flow that lives"
+        );
+    }
+    let first = vec![7; 4000];
+    let echoed = udp_echo("wiki.corp.test", &first);
+    assert_eq!(echoed.ok(), Some(first), "the first datagram of a flow");
+}
+
+#[test]
 fn a_forbidden_application_is_refused_at_once_and_the_program_is_named() {
     if !inside_own_network(
         "transparent::everyday::a_forbidden_application_is_refused_at_once_and_the_program_is_named",
@@ -142,10 +161,6 @@ fn a_forbidden_application_is_refused_at_once_and_the_program_is_named() {
 
     let refused = office.get(FORBIDDEN);
     assert_eq!(refused.exit, 7, "curl: failed to connect: {refused:?}");
-    assert!(
-        refused.error.contains("refused") || refused.error.contains("Could not connect"),
-        "{refused:?}"
-    );
     assert!(refused.took < AT_ONCE, "{:?}", refused.took);
     scene.figure("a refusal", refused.took);
     let begun = Instant::now();
@@ -383,10 +398,18 @@ fn decide_by_program(request: &Request, permitted: &str) -> Vec<u8> {
 }
 
 fn udp_echo(name: &str, datagram: &[u8]) -> std::io::Result<Vec<u8>> {
+    udp_exchange(&udp_socket(name)?, datagram)
+}
+
+fn udp_socket(name: &str) -> std::io::Result<UdpSocket> {
     let server = (name, 7).to_socket_addrs()?.find(SocketAddr::is_ipv4);
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     socket.connect(server.ok_or(std::io::ErrorKind::NotFound)?)?;
+    Ok(socket)
+}
+
+fn udp_exchange(socket: &UdpSocket, datagram: &[u8]) -> std::io::Result<Vec<u8>> {
     socket.send(datagram)?;
     let mut answer = vec![0; 65_536];
     let length = socket.recv(&mut answer)?;

@@ -225,6 +225,23 @@ fn a_name_that_is_never_answered_holds_up_others_no_longer_than_a_dead_gateway()
 }
 
 #[test]
+fn a_better_gateway_whose_name_is_found_late_is_called_at_once() {
+    let mut gateways = gateways(2);
+    gateways[0] = named_gateways(1).remove(0);
+    let mut world = World::with_gateways(&gateways, KEEPALIVE);
+    world.run_for(millis(1600));
+    let before = world.initiations;
+
+    world.machine.set_endpoint(&id(0), address(0), world.now);
+    world.deliver();
+
+    assert_eq!(world.initiations - before, 1);
+    assert_eq!(world.in_use(), Some(1), "it is not steady yet");
+    world.run_for(Duration::from_secs(62));
+    assert_eq!(world.in_use(), Some(0));
+}
+
+#[test]
 fn a_gateway_that_moved_is_looked_up_and_found_at_its_new_address() {
     let mut world = named_and_used();
     let moved: SocketAddr = "192.0.2.77:51820".parse().unwrap();

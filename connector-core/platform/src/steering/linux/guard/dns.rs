@@ -3,90 +3,87 @@
 //!
 //! In a question a name ends in its zone's labels and a zero byte (RFC 1035 §4.1.2):
 //! `corp.example` is `04 "corp" 07 "example" 00`, and that begins wherever the
-//! labels before it end. So the zone is looked for at every place at which
-//! it can be. At most 16 bytes are compared at once; a longer zone is
-//! compared in pieces.
+//! labels before it end. So at every place at which a zone can begin, a window of
+//! up to 16 bytes is looked up among all zones: as many as `nft` compares at once.
+//! A zone that does not fit the window is taken for one if its end is found in
+//! the packet too.
+//!
+//! The number of rules does not depend on the number of zones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use connector_core::name::DomainName;
 
 /// Returns the chain `questions_out` and what it needs.
-///
-/// It first looks for the last few bytes of any zone, and only where those are
-/// found does it look for whole zones.
 pub(super) fn chains(suffixes: &[DomainName]) -> String {
     let zones: BTreeSet<Vec<u8>> = outermost(suffixes).into_iter().map(encode).collect();
     let Some(shortest) = zones.iter().map(Vec::len).min() else {
         return "    chain questions_out {\n    }\n".to_owned();
     };
-    let tail = shortest.min(PIECE);
-    let tails: BTreeSet<&[u8]> = zones
-        .iter()
-        .map(|zone| &zone[zone.len() - tail..])
-        .collect();
-    let tails: Vec<&[u8]> = tails.into_iter().collect();
-    let groups = groups(&zones);
+    let window = WINDOW.min(shortest + TYPE_AND_CLASS);
+    let beginnings: BTreeSet<String> = zones.iter().map(|zone| verdict(zone, window)).collect();
+    let long = || zones.iter().filter(|zone| zone.len() > window);
 
-    let mut text = String::new();
-    set(&mut text, "tails", &tails);
-    for (number, group) in groups.iter().enumerate() {
-        set(&mut text, &format!("zones{number}"), &group.heads);
-    }
-    text.push_str("    chain questions_out {\n");
-    for place in FIRST..=END - tail {
+    let mut text = format!(
+        "    map beginnings {{\n        typeof @th,{},{} : verdict\n        flags interval\n        elements = {{ {} }}\n    }}\n",
+        FIRST * 8,
+        window * 8,
+        Vec::from_iter(beginnings).join(", ")
+    );
+    if let Some(end) = long()
+        .map(Vec::len)
+        .min()
+        .map(|shortest| shortest.min(WINDOW))
+    {
+        let ends: BTreeSet<String> = long().map(|zone| hex(&zone[zone.len() - end..])).collect();
+        let elements = Vec::from_iter(ends).join(", ");
         // Writing to a string cannot fail.
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "        {} @tails goto questions_in_zones",
-            bytes_at(place, tail)
+            "    set ends {{\n        typeof @th,{},{}\n        elements = {{ {elements} }}\n    }}\n",
+            FIRST * 8,
+            end * 8
         );
+        sweep(&mut text, "questions_begun", end, "@ends goto question");
     }
-    text.push_str("    }\n    chain questions_in_zones {\n");
-    for (number, group) in groups.iter().enumerate() {
-        for place in FIRST..=END.saturating_sub(group.length) {
-            let head = bytes_at(place, group.head_length());
-            let _ = write!(text, "        {head} @zones{number}");
-            let mut at = place + group.head_length();
-            for piece in group.rest.chunks(PIECE) {
-                let _ = write!(text, " {} == {}", bytes_at(at, piece.len()), hex(piece));
-                at += piece.len();
-            }
-            text.push_str(" counter name questions goto refuse\n");
-        }
-    }
-    text.push_str("    }\n");
+    text.push_str("    chain question {\n        counter name questions goto refuse\n    }\n");
+    sweep(&mut text, "questions_out", window, "vmap @beginnings");
     text
 }
 
-/// Zones of one length that differ in their first piece alone.
-struct Group<'a> {
-    length: usize,
-    rest: &'a [u8],
-    heads: Vec<&'a [u8]>,
+/// Writes a chain that looks at `length` bytes at every place.
+fn sweep(text: &mut String, chain: &str, length: usize, statement: &str) {
+    let _ = writeln!(text, "    chain {chain} {{");
+    for place in FIRST..=END - length {
+        let bits = length * 8;
+        let fold = hex(&vec![FOLD; length]);
+        let _ = writeln!(
+            text,
+            "        @th,{},{bits} & {fold} {statement}",
+            place * 8
+        );
+    }
+    text.push_str("    }\n");
 }
 
-impl Group<'_> {
-    fn head_length(&self) -> usize {
-        self.length - self.rest.len()
+/// Returns what a window that begins with a zone is taken for. What follows the
+/// zone in the window may be anything.
+fn verdict(zone: &[u8], window: usize) -> String {
+    if zone.len() >= window {
+        let next = if zone.len() == window {
+            "question"
+        } else {
+            "questions_begun"
+        };
+        return format!("{} : goto {next}", hex(&zone[..window]));
     }
-}
-
-fn groups(zones: &BTreeSet<Vec<u8>>) -> Vec<Group<'_>> {
-    let mut groups: BTreeMap<(usize, &[u8]), Vec<&[u8]>> = BTreeMap::new();
-    for zone in zones {
-        let (head, rest) = zone.split_at(zone.len().min(PIECE));
-        groups.entry((zone.len(), rest)).or_default().push(head);
-    }
-    groups
-        .into_iter()
-        .map(|((length, rest), heads)| Group {
-            length,
-            rest,
-            heads,
-        })
-        .collect()
+    let filled = |byte| {
+        let mut filled = zone.to_vec();
+        filled.resize(window, byte);
+        hex(&filled)
+    };
+    format!("{}-{} : goto question", filled(0), filled(u8::MAX))
 }
 
 /// Returns the zones that lie in no other one.
@@ -101,7 +98,7 @@ fn outermost(suffixes: &[DomainName]) -> BTreeSet<&DomainName> {
         .collect()
 }
 
-/// Returns a name as in a message, folded as [`bytes_at`] folds a packet's bytes.
+/// Returns a name as in a message, folded as a packet's bytes are.
 fn encode(name: &DomainName) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.as_str().len() + 2);
     for label in name.as_str().split('.') {
@@ -111,28 +108,6 @@ fn encode(name: &DomainName) -> Vec<u8> {
     }
     bytes.push(0);
     bytes.iter().map(|byte| byte & FOLD).collect()
-}
-
-/// Returns the expression for a packet's bytes without their case, counted from
-/// its transport header.
-fn bytes_at(place: usize, length: usize) -> String {
-    format!(
-        "@th,{},{} & {}",
-        place * 8,
-        length * 8,
-        hex(&vec![FOLD; length])
-    )
-}
-
-fn set(text: &mut String, name: &str, elements: &[&[u8]]) {
-    let bits = elements.first().map_or(8, |element| element.len() * 8);
-    let all: Vec<String> = elements.iter().map(|element| hex(element)).collect();
-    let _ = writeln!(
-        text,
-        "    set {name} {{\n        typeof @th,{},{bits}\n        elements = {{ {} }}\n    }}",
-        FIRST * 8,
-        all.join(", ")
-    );
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -147,7 +122,11 @@ fn hex(bytes: &[u8]) -> String {
 const FOLD: u8 = 0xdf;
 
 /// As many bytes as `nft` compares at once.
-const PIECE: usize = 16;
+const WINDOW: usize = 16;
+
+/// What follows a name in a question at least, so that a window that is longer
+/// than a zone by this much still lies in the packet.
+const TYPE_AND_CLASS: usize = 4;
 
 /// Where the first name of a message can begin, in bytes from the transport
 /// header: after 8 bytes of UDP header and 12 of DNS header.
@@ -165,24 +144,41 @@ mod tests {
     fn a_zone_is_looked_for_at_every_place() {
         let text = chains(&[name("corp.example")]);
 
-        assert!(text.contains("0x04434f5250074558414d504c4500"));
-        let (_, whole) = text.split_once("chain questions_in_zones").unwrap();
-        assert_eq!(whole.matches("@zones0").count(), END - 14 - FIRST + 1);
-        assert!(whole.contains("@th,160,112 & "));
-        assert!(whole.contains("@th,2520,112 & "));
+        let zone = "04434f5250074558414d504c4500";
+        assert!(text.contains(&format!("0x{zone}0000-0x{zone}ffff : goto question")));
+        assert_eq!(
+            text.matches("vmap @beginnings").count(),
+            END - 16 - FIRST + 1
+        );
+        assert!(text.contains("@th,160,128 & "));
+        assert!(text.contains("@th,2504,128 & "));
+        assert!(!text.contains("@ends"));
     }
 
     #[test]
-    fn long_zones_are_compared_to_their_last_byte() {
-        let text = chains(&[name("git.bigcompany.com"), name("www.bigcompany.com")]);
+    fn the_window_of_a_short_zone_lies_in_the_packet() {
+        let text = chains(&[name("a.test")]);
 
-        let line = text.lines().find(|line| line.contains("@zones0 ")).unwrap();
-        assert!(line.contains("@th,160,128"), "{line}");
-        assert!(
-            line.contains("@th,288,32 & 0xdfdfdfdf == 0x434f4d00"),
-            "{line}"
-        );
-        assert!(!text.contains("zones1"));
+        assert!(text.contains("0x0141045445535400"));
+        assert!(text.contains("typeof @th,160,96 : verdict"));
+    }
+
+    #[test]
+    fn a_long_zone_is_known_by_its_beginning_and_its_end() {
+        let text = chains(&[name("git.bigcompany.com"), name("corp.example")]);
+
+        assert!(text.contains("0x034749540a424947434f4d50414e5903 : goto questions_begun"));
+        assert!(text.contains("elements = { 0x0a424947434f4d50414e5903434f4d00 }"));
+    }
+
+    #[test]
+    fn more_zones_do_not_make_more_rules() {
+        let many: Vec<DomainName> = (0..500)
+            .map(|number| name(&format!("host{number}.corp{number}.example")))
+            .collect();
+
+        let rules = |text: &str| text.matches(" & 0x").count();
+        assert_eq!(rules(&chains(&many)), rules(&chains(&many[..1])));
     }
 
     #[test]

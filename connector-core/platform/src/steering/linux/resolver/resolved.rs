@@ -171,3 +171,190 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, MutexGuard};
+
+    use zbus::zvariant::ObjectPath;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_link_answers_for_protected_names_alone_until_it_is_reverted() {
+        let (resolved, link) = service().await;
+        let dns = dns(&["198.18.0.1", "fd7a::1"], &["corp.example", "dev.test"]);
+        assert!(!resolved.is_established(7, &dns).await.unwrap());
+
+        resolved.establish(7, &dns).await.unwrap();
+
+        assert!(resolved.is_established(7, &dns).await.unwrap());
+        {
+            let link = link.lock().unwrap();
+            assert_eq!(link.servers[0], (2, vec![198, 18, 0, 1]));
+            assert_eq!(link.servers[1].0, 10);
+            assert_eq!(link.domains[0], ("corp.example".to_owned(), true));
+            assert_eq!(link.is_default, Some(false));
+            assert_eq!(link.switched_off, ["dnssec", "tls", "llmnr", "mdns"]);
+        }
+        resolved.revert(7).await.unwrap();
+        assert!(!resolved.is_established(7, &dns).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn other_names_and_servers_are_told_from_ours() {
+        let (resolved, link) = service().await;
+        let ours = dns(&["198.18.0.1"], &["corp.example"]);
+        resolved.establish(7, &ours).await.unwrap();
+
+        let more = dns(&["198.18.0.1"], &["corp.example", "dev.test"]);
+        assert!(!resolved.is_established(7, &more).await.unwrap());
+        link.lock().unwrap().is_default = Some(true);
+        assert!(!resolved.is_established(7, &ours).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_error() {
+        let (resolved, _) = service().await;
+
+        let refused = resolved
+            .establish(8, &dns(&["198.18.0.1"], &["corp.example"]))
+            .await
+            .unwrap_err();
+
+        assert!(refused.to_string().contains("no link 8"), "{refused}");
+    }
+
+    /// Link 7, as the service keeps it.
+    #[derive(Debug, Default)]
+    struct Link {
+        servers: Vec<(i32, Vec<u8>)>,
+        domains: Vec<(String, bool)>,
+        is_default: Option<bool>,
+        switched_off: Vec<&'static str>,
+    }
+
+    type Shared = Arc<Mutex<Link>>;
+
+    struct ManagerInterface(Shared);
+
+    impl ManagerInterface {
+        fn set(&self, index: i32, set: impl FnOnce(&mut Link)) -> zbus::fdo::Result<()> {
+            if index != 7 {
+                return Err(zbus::fdo::Error::Failed(format!("no link {index}")));
+            }
+            set(&mut self.link());
+            Ok(())
+        }
+
+        fn link(&self) -> MutexGuard<'_, Link> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    #[zbus::interface(name = "org.freedesktop.resolve1.Manager")]
+    impl ManagerInterface {
+        fn get_link(&self, index: i32) -> zbus::fdo::Result<ObjectPath<'static>> {
+            self.set(index, |_| {})?;
+            Ok(ObjectPath::from_static_str_unchecked(PATH_OF_LINK))
+        }
+
+        #[zbus(name = "SetLinkDNS")]
+        fn dns(&self, index: i32, servers: Vec<(i32, Vec<u8>)>) -> zbus::fdo::Result<()> {
+            self.set(index, |link| link.servers = servers)
+        }
+
+        #[zbus(name = "SetLinkDomains")]
+        fn domains(&self, index: i32, domains: Vec<(String, bool)>) -> zbus::fdo::Result<()> {
+            self.set(index, |link| link.domains = domains)
+        }
+
+        #[zbus(name = "SetLinkDefaultRoute")]
+        fn default_route(&self, index: i32, is_default: bool) -> zbus::fdo::Result<()> {
+            self.set(index, |link| link.is_default = Some(is_default))
+        }
+
+        #[zbus(name = "SetLinkDNSSEC")]
+        fn dnssec(&self, index: i32, mode: &str) -> zbus::fdo::Result<()> {
+            assert_eq!(mode, "no");
+            self.set(index, |link| link.switched_off.push("dnssec"))
+        }
+
+        #[zbus(name = "SetLinkDNSOverTLS")]
+        fn tls(&self, index: i32, mode: &str) -> zbus::fdo::Result<()> {
+            assert_eq!(mode, "no");
+            self.set(index, |link| link.switched_off.push("tls"))
+        }
+
+        #[zbus(name = "SetLinkLLMNR")]
+        fn llmnr(&self, index: i32, mode: &str) -> zbus::fdo::Result<()> {
+            assert_eq!(mode, "no");
+            self.set(index, |link| link.switched_off.push("llmnr"))
+        }
+
+        #[zbus(name = "SetLinkMulticastDNS")]
+        fn mdns(&self, index: i32, mode: &str) -> zbus::fdo::Result<()> {
+            assert_eq!(mode, "no");
+            self.set(index, |link| link.switched_off.push("mdns"))
+        }
+
+        fn revert_link(&self, index: i32) -> zbus::fdo::Result<()> {
+            self.set(index, |link| *link = Link::default())
+        }
+
+        fn flush_caches(&self) {}
+    }
+
+    struct LinkInterface(Shared);
+
+    #[zbus::interface(name = "org.freedesktop.resolve1.Link")]
+    impl LinkInterface {
+        #[zbus(property, name = "DNS")]
+        fn dns(&self) -> Vec<(i32, Vec<u8>)> {
+            self.0.lock().unwrap().servers.clone()
+        }
+
+        #[zbus(property)]
+        fn domains(&self) -> Vec<(String, bool)> {
+            self.0.lock().unwrap().domains.clone()
+        }
+
+        #[zbus(property)]
+        fn default_route(&self) -> bool {
+            self.0.lock().unwrap().is_default.unwrap_or(true)
+        }
+    }
+
+    /// A service of the same interface at the other end of a pair of sockets; the
+    /// connection to it keeps it alive.
+    async fn service() -> (Resolved, Shared) {
+        let link = Shared::default();
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let service = zbus::connection::Builder::unix_stream(theirs)
+            .server(zbus::Guid::generate())
+            .unwrap()
+            .p2p()
+            .serve_at(OBJECT, ManagerInterface(Arc::clone(&link)))
+            .unwrap()
+            .serve_at(PATH_OF_LINK, LinkInterface(Arc::clone(&link)))
+            .unwrap()
+            .build();
+        let client = zbus::connection::Builder::unix_stream(ours).p2p().build();
+        let (service, client) = tokio::join!(service, client);
+        let service = service.unwrap();
+        tokio::spawn(async move {
+            let _service = service;
+            std::future::pending::<()>().await;
+        });
+        (Resolved(client.unwrap()), link)
+    }
+
+    fn dns(servers: &[&str], suffixes: &[&str]) -> Dns {
+        Dns {
+            servers: servers.iter().map(|text| text.parse().unwrap()).collect(),
+            suffixes: suffixes.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    const PATH_OF_LINK: &str = "/org/freedesktop/resolve1/link/_37";
+}

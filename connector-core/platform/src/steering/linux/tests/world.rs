@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -17,13 +18,18 @@ use crate::steering::{Dns, Plan};
 
 /// Runs `body` in such a world: the test's process starts itself once more inside.
 ///
-/// Where the kernel or the machine does not let it, the test is skipped, except
-/// in continuous integration.
+/// Where there is no such world to be had, or a program is missing, the test is
+/// skipped, unless the environment says that it must not be.
 pub(super) fn inside(test: &str, body: impl FnOnce()) {
     if std::env::var_os(WORLD).is_some() {
         return body();
     }
-    let here = env!("CARGO_MANIFEST_DIR");
+    if let Some(missing) = missing() {
+        assert!(std::env::var_os(REQUIRED).is_none(), "{missing}");
+        let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+        return;
+    }
+    let peer = PEER;
     let enter = format!(
         r#"
         set -eu
@@ -31,7 +37,7 @@ pub(super) fn inside(test: &str, body: impl FnOnce()) {
         mkdir -p /run/netns
         mount -t tmpfs tmpfs /etc
         ip link set lo up
-        peer={here}/../../target/peers/bin/nft
+        peer={peer}
         if ! [ -e /usr/sbin/nft ] && [ -e "$peer" ]; then
             mount -t tmpfs tmpfs /usr/local/sbin
             ln -s "$(realpath "$peer")" /usr/local/sbin/nft
@@ -41,24 +47,6 @@ pub(super) fn inside(test: &str, body: impl FnOnce()) {
     );
     let own = std::env::current_exe().unwrap();
     let name = format!("steering::linux::tests::{test}");
-    let unshare = |command: &[&str]| {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args(["--user", "--map-root-user", "--net", "--mount", "--pid"])
-            .args(["--fork", "--kill-child", "--mount-proc"])
-            .args(command);
-        unshare
-    };
-    let is_possible = unshare(&["sh", "-c", ": <>/dev/net/tun"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !is_possible {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "this machine gives no user namespaces, or no /dev/net/tun"
-        );
-        return;
-    }
     let output = unshare(&["sh", "-c", &enter, "sh"])
         .arg(own)
         .args([&name, "--exact", "--nocapture", "--include-ignored"])
@@ -71,6 +59,34 @@ pub(super) fn inside(test: &str, body: impl FnOnce()) {
         "{told}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Returns what a world would lack on this machine.
+fn missing() -> Option<&'static str> {
+    let is_possible = unshare(&["sh", "-c", ": <>/dev/net/tun"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    let has_program = |name: &str| Command::new(name).arg("-V").output().is_ok();
+    if !is_possible {
+        Some("no user namespaces, or no /dev/net/tun")
+    } else if nft::program().is_err() && !Path::new(PEER).exists() {
+        Some("no nft: install nftables")
+    } else if !has_program("ip") {
+        Some("no ip: install iproute2")
+    } else if !has_program("strace") {
+        Some("no strace: install strace")
+    } else {
+        None
+    }
+}
+
+fn unshare(command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--user", "--map-root-user", "--net", "--mount", "--pid"])
+        .args(["--fork", "--kill-child", "--mount-proc"])
+        .args(command);
+    unshare
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -118,6 +134,10 @@ pub(super) fn make_peer() {
          ip -n peer link set eth0 up
          ip route add default via 10.9.0.2
          ip -6 route add default via fd09::2");
+    wait_until("the link-local addresses", || {
+        let addresses = run("ip -6 address show dev eth0; ip -n peer -6 address show dev eth0");
+        addresses.matches("scope link").count() == 2 && !addresses.contains("tentative")
+    });
 }
 
 pub(super) fn peer_udp(address: &str) -> UdpSocket {
@@ -178,6 +198,22 @@ pub(super) fn snapshot() -> String {
     .join("---\n")
 }
 
+/// Fails if two snapshots differ, with the lines that do.
+pub(super) fn assert_same(now: &str, before: &str, after_what: &str) {
+    let missing = |from: &str, other: &str| -> String {
+        let lines = from
+            .lines()
+            .filter(|line| !other.lines().any(|l| l == *line));
+        lines.fold(String::new(), |all, line| all + "\n    " + line)
+    };
+    assert!(
+        now == before,
+        "{after_what}:\n  came:{}\n  went:{}",
+        missing(now, before),
+        missing(before, now)
+    );
+}
+
 fn resolv_conf() -> String {
     let path = Path::new("/etc/resolv.conf");
     let Ok(metadata) = fs::symlink_metadata(path) else {
@@ -199,6 +235,12 @@ pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Set where the tests must not be skipped.
+const REQUIRED: &str = "ZTNA_TEST_WORLDS";
+
+/// Where the end-to-end tests keep an `nft` of their own.
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/peers/bin/nft");
 
 /// Set in a world.
 pub(super) const WORLD: &str = "ZTNA_TEST_WORLD";
