@@ -19,10 +19,12 @@ use crate::time::{Moment, Now, WallTime};
 pub struct Company {
     connector: Connector,
     access: Arc<AccessMap>,
-    policy: Box<dyn FnMut(&AccessRequest) -> Result<(), Denial> + Send>,
+    policy: Policy,
     /// Decisions that were written down.
     pub recorded: usize,
 }
+
+type Policy = Box<dyn FnMut(&AccessRequest) -> Result<(), Denial> + Send>;
 
 impl Company {
     /// Signs somebody in whose sessions have `addresses`; the policy permits everything.

@@ -79,13 +79,19 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+/// Finds the name that an address stands for.
+pub type NameOf = Arc<dyn Fn(IpAddr) -> Option<DomainName> + Send + Sync>;
+
+/// Finds the address that stands for a name.
+pub type AddressOf = Arc<dyn Fn(&DomainName) -> Option<IpAddr> + Send + Sync>;
+
 /// How names and synthetic addresses belong together.
 #[derive(Clone)]
 pub struct Addressing {
     /// Returns the name that an address stands for.
-    pub name_of: Arc<dyn Fn(IpAddr) -> Option<DomainName> + Send + Sync>,
+    pub name_of: NameOf,
     /// Returns the address that stands for a name.
-    pub address_of: Arc<dyn Fn(&DomainName) -> Option<IpAddr> + Send + Sync>,
+    pub address_of: AddressOf,
     /// The device's own addresses.
     pub device: Vec<IpAddr>,
 }

@@ -1,5 +1,7 @@
 //! Sockets of a tunnel, on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 

@@ -162,8 +162,8 @@ impl<'a> World<'a> {
 
     /// Gives the laptop another address in the same network and takes the old one.
     pub fn change_address(&self, old: &str, new: &str) {
-        ip(&format!("address add {new}/24 dev up0"));
         ip(&format!("address delete {old}/24 dev up0"));
+        ip(&format!("address add {new}/24 dev up0"));
         ip(&format!("route replace default via {ROUTER} dev up0"));
     }
 }

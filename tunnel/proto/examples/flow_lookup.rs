@@ -12,7 +12,11 @@ use tunnel_proto::offload::VirtioHeader;
 use tunnel_proto::packet::{Carried, Ends, reset_towards};
 use tunnel_proto::router::{Output, Router, Settings, Site};
 
-#[expect(clippy::print_stdout, reason = "it is what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it is what this program is for"
+)]
 fn main() {
     let now = Moment::from_boot(Duration::from_secs(1000));
     let mut router = router_with_flows(now);

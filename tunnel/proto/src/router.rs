@@ -432,11 +432,11 @@ impl Router {
         }
 
         entry.last_seen = now;
-        if let Kind::Tcp(tcp) = headers.kind {
-            if tcp.flags.syn() && mtu < self.settings.mtu {
-                let largest = entry.inside.segment_size(usize::from(mtu));
-                packet::clamp_mss(packet, headers, largest.unwrap_or(u16::MAX));
-            }
+        if let Kind::Tcp(tcp) = headers.kind
+            && tcp.flags.syn()
+        {
+            let largest = entry.inside.segment_size(usize::from(mtu));
+            packet::clamp_mss(packet, headers, largest.unwrap_or(u16::MAX));
         }
         entry
             .outward

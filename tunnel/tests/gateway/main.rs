@@ -4,6 +4,8 @@
 //! Each test runs itself anew in a network namespace of its own, which takes
 //! Linux with `/dev/net/tun` and user namespaces.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod client;
 mod world;
 

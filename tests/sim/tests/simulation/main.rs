@@ -10,6 +10,8 @@
 //! Each run prints its seed; `SIM_SEED=… cargo test -p sim` repeats one, and
 //! `SIM_RUNS` sets how many there are.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "it is a test")]
+
 mod model;
 mod world;
 

@@ -37,7 +37,7 @@ impl Entry {
     /// Returns when an entry that nobody uses is dropped.
     pub(super) fn lapses_at(&self) -> Moment {
         self.lingers_until
-            .unwrap_or(self.last_seen + self.conversation.patience(self.inside.carried))
+            .unwrap_or_else(|| self.last_seen + self.conversation.patience(self.inside.carried))
     }
 }
 

@@ -135,15 +135,24 @@ fn datagrams_that_are_too_long_for_one_packet_pass_in_fragments() {
     for length in [1, 1392, 1393, 4000, 20_000, 60_000] {
         let datagram: Vec<u8> = (0..length).map(e2e::curl::behind_byte).collect();
         let echoed = udp_exchange(&socket, &datagram);
-        assert_eq!(
-            echoed.ok(),
-            Some(datagram),
-            "{length} bytes in a flow that lives"
+        let echoed =
+            echoed.unwrap_or_else(|error| panic!("{length} bytes in a flow that lives: {error}"));
+        assert!(
+            echoed == datagram,
+            "{length} bytes come back as {}",
+            echoed.len()
         );
     }
+    // Of the first datagram of a flow, parts may be lost while the flow is decided; programs repeat what was lost.
+    let socket = udp_socket("wiki.corp.test").unwrap();
     let first = vec![7; 4000];
-    let echoed = udp_echo("wiki.corp.test", &first);
-    assert_eq!(echoed.ok(), Some(first), "the first datagram of a flow");
+    let echoed = udp_exchange(&socket, &first).or_else(|_| udp_exchange(&socket, &first));
+    let echoed = echoed.unwrap_or_else(|error| panic!("a flow that begins in fragments: {error}"));
+    assert!(
+        echoed == first,
+        "the first datagram of a flow comes back as {}",
+        echoed.len()
+    );
 }
 
 #[test]
@@ -404,7 +413,7 @@ fn udp_echo(name: &str, datagram: &[u8]) -> std::io::Result<Vec<u8>> {
 fn udp_socket(name: &str) -> std::io::Result<UdpSocket> {
     let server = (name, 7).to_socket_addrs()?.find(SocketAddr::is_ipv4);
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     socket.connect(server.ok_or(std::io::ErrorKind::NotFound)?)?;
     Ok(socket)
 }

@@ -279,15 +279,15 @@ impl Attacks {
 
     fn add_nonsense(&mut self) {
         let (inner, live) = (self.inner, self.live);
-        for (what, place, value) in [
-            ("a first fragment of nothing", 6, 0x20),
-            ("a later fragment of nothing", 7, 0x10),
-            ("longer than it is", 2, 0xff),
-            ("a header that is too short", 0, 0x41),
-            ("a header that is too long", 0, 0x4f),
+        for (what, to, place, value) in [
+            ("a first fragment of nothing", 40_007, 6, 0x20),
+            ("a later fragment of nothing", live, 7, 0x10),
+            ("longer than it is", live, 2, 0xff),
+            ("a header that is too short", live, 0, 0x41),
+            ("a header that is too long", live, 0, 0x4f),
         ] {
             self.add(what, |text| {
-                let mut packet = udp((APPLICATION, 7), (inner, live), text);
+                let mut packet = udp((APPLICATION, 7), (inner, to), text);
                 packet[place] = value;
                 seal_header(&mut packet);
                 packet

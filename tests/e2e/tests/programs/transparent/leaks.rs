@@ -316,7 +316,6 @@ fn names() -> Vec<String> {
         "WIKI.corp.TEST",
         "wIkI.CoRp.tEsT",
         "forbidden.corp.test",
-        "dev.corp.test",
         "below.wiki.corp.test",
         "_http._tcp.wiki.corp.test",
         "_443._https.tools.corp.test",
