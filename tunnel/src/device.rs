@@ -72,12 +72,12 @@ impl Device {
             offload,
         };
         device
-            .set_addresses(&config.addresses)
-            .map_err(|problem| OpenError::other(config, "set the addresses of", problem))?;
-        device
             .inner
             .bring_up()
             .map_err(|problem| OpenError::other(config, "bring up", problem))?;
+        device
+            .set_addresses(&config.addresses)
+            .map_err(|problem| OpenError::other(config, "set the addresses of", problem))?;
         tracing::debug!(device = %device.name, ?offload, "The network device is up");
         Ok(device)
     }

@@ -345,7 +345,7 @@ fn receive_all(port: &RawPort, count: usize) -> Vec<Vec<u8>> {
     let mut received = Vec::new();
     let deadline = Instant::now() + SOON;
     while received.len() < count {
-        assert!(Instant::now() < deadline, "{} arrived {:?} {} {} {}", received.len(), port.local_addr(), run("sh", &["-c","cat /proc/net/snmp /proc/net/snmp6 | grep -v ' 0$' "]), run("ip",&["-s","-d","link"]), run("ip",&["-6","route","show","table","all"]));
+        assert!(Instant::now() < deadline, "{} arrived", received.len());
         if port.try_receive(&mut inbox) {
             received.extend(inbox.datagrams().map(|(_, datagram)| datagram.to_vec()));
         } else {
@@ -522,4 +522,4 @@ const STREAM: usize = 16 << 20;
 const WORLD: &str = "ZTNA_TEST_WORLD";
 
 /// Whatever is awaited has come long before, even on a busy machine.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(20);

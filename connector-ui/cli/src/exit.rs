@@ -119,8 +119,12 @@ impl Failure {
     pub(crate) fn remedy(&self) -> Option<&str> {
         match self {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
-            Self::Connect(ConnectError::NotRunning { .. }) | Self::NoneOfYourOwn(_) => Some(
+            Self::Connect(ConnectError::NotRunning { .. }) => Some(
                 "Start the system's with `sudo ztnad`, or one of your own with `ztnad --userspace`; \
+                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
+            ),
+            Self::NoneOfYourOwn(_) => Some(
+                "Start one of your own with `ztnad --userspace`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
             ),
             Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {

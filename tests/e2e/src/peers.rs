@@ -284,11 +284,12 @@ pub fn resign(key: &std::path::Path, jws: &str, claims: &Value) -> String {
 pub const APPLICATION: &str = "10.88.0.10";
 
 /// What its name server knows the application as.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "wiki.corp.test",
     "tools.corp.test",
     "forbidden.corp.test",
     "api.dev.corp.test",
+    "branch.corp.test",
 ];
 
 /// Where the lab takes the connectors' inner addresses from.

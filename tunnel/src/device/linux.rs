@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -121,7 +122,10 @@ impl Device {
         }
         for address in wanted {
             match netlink::add_address(self.index, *address) {
-                Ok(()) => present.push(*address),
+                Ok(()) => {
+                    await_delivery(address.0);
+                    present.push(*address);
+                }
                 Err(problem) if address.0.is_ipv6() && is_switched_off(&problem) => {
                     tracing::info!("This machine has no IPv6, so the device has none either");
                 }
@@ -161,6 +165,19 @@ fn build(config: &DeviceConfig, offload: bool) -> io::Result<SyncDevice> {
         // It has no address yet.
         .inherit_enable_state()
         .build_sync()
+}
+
+/// Waits until packets for an address are delivered: the kernel finishes adding
+/// one of IPv6 after it has said that it has, and drops packets until then.
+fn await_delivery(address: IpAddr) {
+    let deadline = Instant::now() + DELIVERY_TAKES;
+    while !netlink::is_local(address).unwrap_or(false) {
+        if Instant::now() >= deadline {
+            tracing::debug!(%address, "The device's address is not in use yet");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn refusal(config: &DeviceConfig, problem: io::Error) -> OpenError {
@@ -217,3 +234,6 @@ pub(super) fn enlarge_buffers(socket: &Socket, bytes: usize) {
 
 /// The headers of a super-packet and the payloads of its 64 segments.
 const MAX_SLICES: usize = 65;
+
+/// It takes a few milliseconds, unless something is very wrong.
+const DELIVERY_TAKES: Duration = Duration::from_secs(1);

@@ -29,8 +29,13 @@ impl Authorizer {
 
     /// Returns the permit for `flow`, or why there is none; every refusal is
     /// written down, by the driver if the policy was asked, otherwise here.
-    pub(crate) async fn authorize(&self, flow: &Flow) -> Result<Permit, Denial> {
-        match tokio::time::timeout(DECISION_LIMIT, self.decide(flow)).await {
+    /// `process` is who opens it, for the record.
+    pub(crate) async fn authorize(
+        &self,
+        flow: &Flow,
+        process: Option<u32>,
+    ) -> Result<Permit, Denial> {
+        match tokio::time::timeout(DECISION_LIMIT, self.decide(flow, process)).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 let denial = Denial::from(Reason::PdpLate);
@@ -40,7 +45,7 @@ impl Authorizer {
         }
     }
 
-    async fn decide(&self, flow: &Flow) -> Result<Permit, Denial> {
+    async fn decide(&self, flow: &Flow, process: Option<u32>) -> Result<Permit, Denial> {
         let mut access = self.access.clone();
         let mut asked = false;
         loop {
@@ -53,8 +58,9 @@ impl Authorizer {
                     }
                     return Err(denial);
                 }
-                Verdict::Undecided(question) => {
+                Verdict::Undecided(mut question) => {
                     if !asked {
+                        question.process = process;
                         let event = Event::AccessRequested(question);
                         if self.events.send(event).await.is_err() {
                             return Err(Reason::Stopping.into());

@@ -30,8 +30,8 @@ impl Gate {
         }
     }
 
-    async fn open(&self, flow: &Flow) -> Result<Stream, Unopened> {
-        let permit = self.authorizer.authorize(flow).await;
+    async fn open(&self, flow: &Flow, process: Option<u32>) -> Result<Stream, Unopened> {
+        let permit = self.authorizer.authorize(flow, process).await;
         let permit = permit.map_err(Unopened::Denied)?;
         self.tunnel
             .dial(permit)
@@ -53,6 +53,13 @@ impl Gate {
     }
 }
 
+/// The program that connects.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    workload: Workload,
+    process: Option<u32>,
+}
+
 /// Why a flow did not open.
 enum Unopened {
     Denied(Denial),
@@ -60,12 +67,15 @@ enum Unopened {
 }
 
 impl Upstream for Gate {
-    type Client = Workload;
+    type Client = Client;
     type Stream = Stream;
 
-    async fn admit(&self, client: SocketAddr, local: SocketAddr) -> Result<Workload, Refusal> {
+    async fn admit(&self, client: SocketAddr, local: SocketAddr) -> Result<Client, Refusal> {
         match self.owner(client, local).await {
-            Ok(owner) if owner.is_same_user => Ok(owner.workload),
+            Ok(owner) if owner.is_same_user => Ok(Client {
+                workload: owner.workload,
+                process: owner.process,
+            }),
             Ok(_) => {
                 tracing::warn!(%client, "Another user's process was turned away from the proxy");
                 Err(not_allowed("This proxy belongs to another user."))
@@ -79,19 +89,19 @@ impl Upstream for Gate {
         }
     }
 
-    async fn connect(&self, client: &Workload, target: &Target) -> Result<Stream, Refusal> {
+    async fn connect(&self, client: &Client, target: &Target) -> Result<Stream, Refusal> {
         let flow = Flow {
             destination: destination(&target.host)?,
             protocol: Protocol::Tcp(target.port),
-            workload: client.clone(),
+            workload: client.workload.clone(),
         };
-        match self.open(&flow).await {
+        match self.open(&flow, client.process).await {
             // What the permit rested on changed between the answer and the
             // connection; nobody has said no.
             Err(Unopened::Unreachable(DialError::Userspace(userspace::DialError::Cut(denial))))
                 if denial.reason == Reason::LeaseExpired =>
             {
-                self.open(&flow).await
+                self.open(&flow, client.process).await
             }
             outcome => outcome,
         }

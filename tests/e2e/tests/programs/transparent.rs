@@ -21,6 +21,26 @@ use e2e::world::World;
 
 const WIKI: &str = "http://wiki.corp.test/";
 const FORBIDDEN: &str = "http://forbidden.corp.test/";
+/// A second site, whose addresses are those of the first.
+const BRANCH: &str = r#"
+[[sites]]
+id = "branch"
+prefixes = ["10.88.0.0/16"]
+resolver = "10.88.0.10"
+
+[[resources]]
+id = "branch"
+title = "The wiki of the branch"
+names = ["branch.corp.test"]
+ports.tcp = ["80", "7"]
+site = "branch"
+lease_seconds = 300
+
+[[rules]]
+id = "staff-branch"
+groups = ["staff"]
+resources = ["branch"]
+"#;
 /// In the prefix of a resource that has no name.
 const FILES: &str = "10.88.5.10";
 
@@ -51,9 +71,13 @@ impl<'a> Office<'a> {
         let world = World::start(scene, gateways);
         let first = world.gateways.first();
         let files = first.map(|gateway| gateway.start_application(scene, FILES, "files.corp.test"));
-        let company = scene.write("company.toml", include_str!("transparent.toml"));
-        let company = company.display().to_string();
         let gateways: Vec<String> = world.gateways.iter().map(option).collect();
+        let mut company = include_str!("transparent.toml").to_owned();
+        if gateways.iter().any(|option| option.contains("site=branch")) {
+            company += BRANCH;
+        }
+        let company = scene.write("company.toml", company);
+        let company = company.display().to_string();
         let mut options = vec!["--company", &company, "--site-resolver", APPLICATION];
         for gateway in &gateways {
             options.extend(["--external-gateway", gateway]);

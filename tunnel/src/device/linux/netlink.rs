@@ -17,6 +17,20 @@ pub(super) fn remove_address(index: u32, address: (IpAddr, u8)) -> io::Result<()
     request(RTM_DELADDR, 0, &address_body(index, address))
 }
 
+/// Returns whether the system takes packets for an address as its own.
+pub(super) fn is_local(address: IpAddr) -> io::Result<bool> {
+    let (family, octets) = family_and_octets(address);
+    let bits = u8::try_from(octets.len() * 8).unwrap_or(u8::MAX);
+    let mut body = vec![family, bits];
+    body.resize(ROUTE_HEADER, 0);
+    body.extend(attribute(RTA_DST, &octets));
+    let answer = ask(&message(RTM_GETROUTE, 0, &body))?;
+    match kind(&answer) {
+        Some(RTM_NEWROUTE) => Ok(answer.get(HEADER + ROUTE_TYPE) == Some(&RTN_LOCAL)),
+        _ => outcome(&answer).map(|()| false),
+    }
+}
+
 /// Keeps the system from giving the device a link-local address of IPv6, and
 /// from asking for routers and groups through it.
 pub(super) fn forbid_own_addresses(index: u32) -> io::Result<()> {
@@ -40,10 +54,7 @@ fn change_link(index: u32, attributes: &[u8]) -> io::Result<()> {
 }
 
 fn address_body(index: u32, (address, prefix): (IpAddr, u8)) -> Vec<u8> {
-    let (family, octets) = match address {
-        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
-    };
+    let (family, octets) = family_and_octets(address);
     // Nobody else is on this link to ask whether the address is taken.
     let mut body = vec![family, prefix, IFA_F_NODAD, 0];
     body.extend(index.to_ne_bytes());
@@ -52,7 +63,18 @@ fn address_body(index: u32, (address, prefix): (IpAddr, u8)) -> Vec<u8> {
     body
 }
 
+fn family_and_octets(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    }
+}
+
 fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+    outcome(&ask(&message(kind, ACKNOWLEDGE | flags, body))?)
+}
+
+fn ask(message: &[u8]) -> io::Result<Vec<u8>> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -60,20 +82,20 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
         // NETLINK_ROUTE is zero.
         None,
     )?;
-    let message = message(kind, flags, body);
     let kernel = SocketAddrNetlink::new(0, 0);
-    rustix::net::sendto(&socket, &message, SendFlags::empty(), &kernel)?;
+    rustix::net::sendto(&socket, message, SendFlags::empty(), &kernel)?;
 
-    let mut answer = [0; 4096];
-    let (length, _) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
-    outcome(&answer[..length])
+    let mut answer = vec![0; 4096];
+    let (length, _) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    answer.truncate(length);
+    Ok(answer)
 }
 
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
-    message.extend((REQUEST | ACKNOWLEDGE | flags).to_ne_bytes());
+    message.extend((REQUEST | flags).to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);
     message
@@ -87,16 +109,21 @@ fn outcome(answer: &[u8]) -> io::Result<()> {
             "the kernel's answer is cut short",
         )
     };
-    let kind = answer.get(4..6).ok_or_else(malformed)?;
     let code = answer.get(HEADER..HEADER + 4).ok_or_else(malformed)?;
     let code = <[u8; 4]>::try_from(code).map_err(|_| malformed())?;
-    if kind != NLMSG_ERROR.to_ne_bytes() {
+    if kind(answer) != Some(NLMSG_ERROR) {
         return Err(malformed());
     }
     match i32::from_ne_bytes(code) {
         0 => Ok(()),
         code => Err(Errno::from_raw_os_error(code.saturating_neg()).into()),
     }
+}
+
+/// What sort of message an answer is.
+fn kind(answer: &[u8]) -> Option<u16> {
+    let kind = answer.get(4..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*kind))
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -122,6 +149,8 @@ const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -132,6 +161,10 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_MODE_NONE: u8 = 1;
+const RTA_DST: u16 = 1;
+const ROUTE_HEADER: usize = 12;
+const ROUTE_TYPE: usize = 7;
+const RTN_LOCAL: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -204,6 +204,10 @@ mod tests {
 
     #[test]
     fn a_removed_dictionary_is_gone_and_only_ours_is_removed() {
+        assert_eq!(
+            remove("State:/Network/Service/ztna-0/DNS"),
+            "remove State:/Network/Service/ztna-0/DNS\nshow State:/Network/Service/ztna-0/DNS\n"
+        );
         assert!(is_absent_in("  No such key\n"));
         assert!(is_absent_in("  No such key\n  No such key\n"));
         assert!(!is_absent_in("<dictionary> {\n}\n"));

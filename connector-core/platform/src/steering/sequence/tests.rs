@@ -219,6 +219,8 @@ async fn what_was_changed_is_put_back_and_told_even_if_waiting_is_cancelled_agai
     let root = tempfile::tempdir().unwrap();
     let state = PrivateDir::open(&root.path().join("state")).unwrap();
     let mut steering: Steering<Fake> = Steering::start(state, plan(&["10.0.0.0/8"])).await.unwrap();
+    assert_eq!(*steering.upstreams().borrow(), []);
+    steering.change(plan(&["192.0.2.0/24"])).await.unwrap();
     {
         let course = lock(&steering.course);
         lenient(&course.machine.world().parts).remove("guard");
@@ -325,11 +327,11 @@ impl Fake {
     /// Does `act` unless the process is killed right before or right after it.
     fn change(&self, verb: &str, part: &str, act: impl FnOnce(&World)) -> io::Result<()> {
         let world = self.world();
-        if *world.refused.lock().unwrap() == part {
+        if *lenient(&world.refused) == part {
             return Err(io::Error::other("refused"));
         }
         self.live();
-        world.log.lock().unwrap().push(format!("{verb} {part}"));
+        lenient(&world.log).push(format!("{verb} {part}"));
         act(world);
         self.live();
         Ok(())

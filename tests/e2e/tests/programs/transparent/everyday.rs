@@ -122,6 +122,47 @@ fn large_transfers_arrive_whole_both_ways_and_side_by_side() {
 }
 
 #[test]
+fn two_sites_with_the_same_addresses_are_told_apart() {
+    if !inside_own_network(
+        "transparent::everyday::two_sites_with_the_same_addresses_are_told_apart",
+    ) {
+        return;
+    }
+    let scene = Scene::new("sites");
+    let mut office = Office::open_with(&scene, 2, &[], |gateway| match gateway.option() {
+        branch if branch.contains("gw-2") => format!("{branch},site=branch"),
+        hq => hq,
+    });
+    office.start();
+    let seen = |gateway: usize, host: &str| {
+        let wanted = format!(r#""host":"{host}""#);
+        office.world.gateways[gateway]
+            .seen()
+            .matches(&wanted)
+            .count()
+    };
+
+    let branch = office.get("http://branch.corp.test/");
+    assert_eq!(branch.text(), "wiki\n", "{branch:?}");
+    let [mut near, mut far] = [WIKI, "http://branch.corp.test/"].map(|base| {
+        office
+            .curl()
+            .download(Form::Absolute, &format!("{base}bytes/3000000"))
+    });
+    for download in [&mut near, &mut far] {
+        assert_eq!(download.wait(DEADLINE), 0, "{}", download.error());
+        assert_eq!(download.checked(e2e::curl::behind_byte), 3_000_000);
+    }
+
+    assert_eq!(
+        (seen(1, "branch.corp.test"), seen(0, "branch.corp.test")),
+        (2, 0)
+    );
+    assert_eq!(seen(1, "wiki.corp.test"), 0);
+    assert!(seen(0, "wiki.corp.test") >= 2);
+}
+
+#[test]
 fn datagrams_that_are_too_long_for_one_packet_pass_in_fragments() {
     if !inside_own_network(
         "transparent::everyday::datagrams_that_are_too_long_for_one_packet_pass_in_fragments",

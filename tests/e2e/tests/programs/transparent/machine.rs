@@ -149,6 +149,9 @@ fn killed_at_any_step_of_up_or_down_the_machine_can_be_repaired() {
         for calls in SWEPT {
             for step in 1..=MOST_STEPS {
                 let died = killed_at(&mut office, verb, calls, step);
+                note(&format!(
+                    "{verb}, to be killed at number {step} of {calls}: {died}"
+                ));
                 if died {
                     deaths += 1;
                     let half = Machine::now();
@@ -345,7 +348,12 @@ fn killed_at(office: &mut Office<'_>, verb: &str, calls: &str, step: u32) -> boo
             .find_map(|line| line.strip_prefix("TracerPid:"))?;
         (tracer.trim() != "0").then_some(())
     });
-    let _cut_off = office.connector.ztna(&[verb]);
+    let said = office.connector.ztna(&[verb]);
+    if !said.status.success() {
+        // Cut off: it is dead, or dying.
+        let (how, _) = office.connector.process().wait(DEADLINE);
+        assert!(!how.success(), "{verb}: {said:?}");
+    }
     let steered = verb == "up";
     let died = until(
         "the verb to be done or the service to be dead",
@@ -373,8 +381,13 @@ fn killed_at(office: &mut Office<'_>, verb: &str, calls: &str, step: u32) -> boo
     died
 }
 
-/// What commits to the journal, and what changes the machine.
-const SWEPT: [&str; 3] = ["fsync,fdatasync", "execve", "sendto,sendmsg"];
+/// What commits to the journal, starts `nft`, speaks to the kernel, and replaces files.
+const SWEPT: [&str; 4] = [
+    "fsync,fdatasync",
+    "clone,clone3,vfork",
+    "sendto,sendmsg",
+    "rename,renameat,renameat2,unlink,unlinkat,ftruncate",
+];
 /// In each thread; a sweep ends where the service lives on.
 const MOST_STEPS: u32 = 12;
 

@@ -19,7 +19,7 @@ pub(super) async fn ask(
     let flow = flow(view, host, port)?;
     let (_, mut feed) = view.decisions.follow();
     let asked_at = clock::now().wall;
-    let answer = view.authorizer.authorize(&flow).await;
+    let answer = view.authorizer.authorize(&flow, None).await;
     let lease_seconds = answer
         .as_ref()
         .ok()
