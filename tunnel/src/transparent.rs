@@ -230,7 +230,9 @@ impl Transparent {
     /// Puts every live flow to a new access map as soon as the thread looks,
     /// which is before it moves another packet.
     pub fn set_access(&self, access: &Arc<AccessMap>) {
-        self.shared.mailbox.send(Command::SetAccess(Arc::clone(access)));
+        self.shared
+            .mailbox
+            .send(Command::SetAccess(Arc::clone(access)));
     }
 
     /// Tells that the machine's addresses or routes changed.

@@ -8,12 +8,12 @@ use connector_core::connector::{Connector, Effect, Event};
 use connector_platform::clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::adapters::Order;
 use crate::adapters::decisions::DecisionLog;
 use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::sign_in::SignIn;
-use crate::adapters::Order;
 use crate::adapters::tunnelling::Tunnel;
 use crate::view::Snapshot;
 

@@ -103,11 +103,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
 }
 
 /// Makes the tunnel for a mode.
-fn start_tunnel(
-    mode: Mode,
-    state: PrivateDir,
-    events: Events,
-) -> anyhow::Result<Tunnel> {
+fn start_tunnel(mode: Mode, state: PrivateDir, events: Events) -> anyhow::Result<Tunnel> {
     match mode {
         Mode::Transparent => {
             let seed = keys::address_seed(&state)?;

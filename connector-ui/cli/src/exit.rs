@@ -154,7 +154,9 @@ impl Failure {
             Self::Repair(_) => Some(
                 "Run it as the user that ran the service, for the system's as root: `sudo ztna repair`.",
             ),
-            Self::StillRunning => Some("Run `ztna down`, which undoes everything, or stop it first."),
+            Self::StillRunning => {
+                Some("Run `ztna down`, which undoes everything, or stop it first.")
+            }
             Self::SignInTimedOut(_) => {
                 Some("Run `ztna login` again; --timeout gives you more time.")
             }

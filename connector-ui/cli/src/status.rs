@@ -1,6 +1,8 @@
 //! `ztna status`: one screen.
 
-use connector_ipc::{GatewayReport, GatewayState, InterceptionReport, Reply, Request, Standing, Status, TrustLevel};
+use connector_ipc::{
+    GatewayReport, GatewayState, InterceptionReport, Reply, Request, Standing, Status, TrustLevel,
+};
 use serde_json::json;
 
 use crate::client::{ONE_ANSWER, Service};
@@ -205,7 +207,9 @@ fn render_service(status: &Status, screen: Screen) -> String {
     let mut table = Table::labelled(LABELS);
     match &status.interception {
         None => {}
-        Some(InterceptionReport::Down) => table.field("Programs", "left alone; `ztna up` takes them"),
+        Some(InterceptionReport::Down) => {
+            table.field("Programs", "left alone; `ztna up` takes them")
+        }
         Some(InterceptionReport::Failed { problem }) => {
             table.field("Programs", format!("cannot be taken: {problem}"));
         }

@@ -23,7 +23,9 @@ fn main() -> io::Result<ExitCode> {
     let seed = number(2).unwrap_or_else(|| u64::from(std::process::id()));
     println!("{}: seed {seed}", target.name);
 
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target.name);
     let corpus: Vec<Vec<u8>> = files(&folder)?
         .iter()
         .map(fs::read)
@@ -45,7 +47,11 @@ fn main() -> io::Result<ExitCode> {
         }
     }
     println!("{}: {tried} inputs, {broken} broke it", target.name);
-    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {

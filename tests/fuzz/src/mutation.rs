@@ -62,7 +62,10 @@ impl Mutator {
             _ => {
                 let from = self.below(other.len());
                 let to = (from + self.below(64)).min(other.len());
-                bytes.splice(at..at, other.get(from..to).unwrap_or_default().iter().copied());
+                bytes.splice(
+                    at..at,
+                    other.get(from..to).unwrap_or_default().iter().copied(),
+                );
             }
         }
     }

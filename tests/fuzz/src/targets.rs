@@ -169,7 +169,9 @@ fn offload(input: &[u8]) {
     let mut coalescer = Coalescer::new(64 * 1024, everything);
     let mut taken = 0;
     for piece in input.chunks(usize::from(input.first().copied().unwrap_or(1)).max(20)) {
-        let Some(space) = coalescer.space() else { break };
+        let Some(space) = coalescer.space() else {
+            break;
+        };
         space[..piece.len()].copy_from_slice(piece);
         coalescer.push(piece.len());
         taken += piece.len();

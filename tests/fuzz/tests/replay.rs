@@ -1,7 +1,5 @@
 //! Every input of the corpus, and mutations of it from a fixed seed, through every target.
 
-#![expect(clippy::unwrap_used, reason = "it is a test")]
-
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +8,9 @@ use fuzz::{Mutator, TARGETS};
 #[test]
 fn no_input_of_the_corpus_and_no_mutation_of_one_breaks_a_target() {
     for target in TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(target.name);
         let mut paths: Vec<_> = fs::read_dir(&folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())

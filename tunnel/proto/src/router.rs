@@ -438,9 +438,7 @@ impl Router {
             let largest = entry.inside.segment_size(usize::from(mtu));
             packet::clamp_mss(packet, headers, largest.unwrap_or(u16::MAX));
         }
-        entry
-            .outward
-            .apply(packet, headers, header.is_partial());
+        entry.outward.apply(packet, headers, header.is_partial());
         let is_over = entry.conversation.is_over();
         if headers.fragment.is_some_and(|fragment| fragment.is_first) {
             self.fragments.note_outward(headers, id, now);
@@ -462,7 +460,8 @@ impl Router {
             entry.lingers_until = Some(tcp::lingers_until(now));
             self.lingering += 1;
             let flow = entry.permit.flow().clone();
-            self.outputs.push_back(Output::Closed { flow, denial: None });
+            self.outputs
+                .push_back(Output::Closed { flow, denial: None });
             self.sweep_soon(now);
         }
     }
@@ -480,11 +479,12 @@ impl Router {
             let [expected, delivered] = conversation.resets_inward();
             let sent = conversation.sent();
             let inward = entry.inside.reversed();
-            self.outputs.push_back(Output::ToDevice(packet::reset_towards(
-                inward,
-                expected,
-                Some(sent),
-            )));
+            self.outputs
+                .push_back(Output::ToDevice(packet::reset_towards(
+                    inward,
+                    expected,
+                    Some(sent),
+                )));
             if delivered != expected {
                 let reset = packet::reset_towards(inward, delivered, Some(sent));
                 self.outputs.push_back(Output::ToDevice(reset));
@@ -501,11 +501,7 @@ impl Router {
         });
     }
 
-    fn cut_where(
-        &mut self,
-        now: Moment,
-        mut reason: impl FnMut(&table::Entry) -> Option<Denial>,
-    ) {
+    fn cut_where(&mut self, now: Moment, mut reason: impl FnMut(&table::Entry) -> Option<Denial>) {
         let cut: Vec<(FlowId, Denial)> = self
             .table
             .entries()
@@ -588,7 +584,8 @@ impl Router {
             && entry.lingers_until.is_none()
         {
             let flow = entry.permit.flow().clone();
-            self.outputs.push_back(Output::Closed { flow, denial: None });
+            self.outputs
+                .push_back(Output::Closed { flow, denial: None });
         }
     }
 

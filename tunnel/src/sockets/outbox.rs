@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use super::{Port, Ports};
 
@@ -11,6 +12,10 @@ pub struct Outbox {
     filled: usize,
     runs: VecDeque<Run>,
     max_segments: usize,
+    /// Whether datagrams wait a moment for a way out, rather than get lost.
+    is_patient: bool,
+    /// Since when there has been no way out.
+    stranded_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +37,18 @@ impl Outbox {
             filled: 0,
             runs: VecDeque::new(),
             max_segments: 1,
+            is_patient: false,
+            stranded_since: None,
+        }
+    }
+
+    /// The same, but what finds no way out waits a moment: for drivers that
+    /// flush a [stranded](Self::is_stranded) outbox again soon.
+    #[must_use]
+    pub fn patient() -> Self {
+        Self {
+            is_patient: true,
+            ..Self::new()
         }
     }
 
@@ -117,16 +134,35 @@ impl Outbox {
                 {
                     self.split_first(run);
                 }
+                // The machine may be between two networks: what it cannot send
+                // now it can in a moment.
+                Err(error) if is_unroutable(&error) && self.may_strand() => return,
                 Ok(()) | Err(_) => {
                     self.runs.pop_front();
                 }
             }
+            self.stranded_since = None;
         }
         self.filled = 0;
+        self.stranded_since = None;
+    }
+
+    /// Returns whether what waits has no way out at the moment: it is to be
+    /// flushed again soon, not when a socket has room.
+    #[must_use]
+    pub fn is_stranded(&self) -> bool {
+        self.stranded_since.is_some()
+    }
+
+    fn may_strand(&mut self) -> bool {
+        let now = Instant::now();
+        self.is_patient
+            && now.duration_since(*self.stranded_since.get_or_insert(now)) < MAX_STRANDED
     }
 
     /// Loses everything that waits.
     pub fn clear(&mut self) {
+        self.stranded_since = None;
         self.runs.clear();
         self.filled = 0;
     }
@@ -161,6 +197,17 @@ impl std::fmt::Debug for Outbox {
     }
 }
 
+/// Returns whether the machine has no way to the destination at the moment.
+fn is_unroutable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::NetworkDown
+    )
+}
+
 fn needs_splitting(run: Run, error: &io::Error) -> bool {
     run.segments > 1 && quinn_udp::is_msg_size_err(error)
 }
@@ -173,3 +220,6 @@ const SEND_BUFFER: usize = 128 * 1024;
 
 /// What one UDP send may carry, below 64 KiB less the headers.
 const MAX_RUN: usize = 65_000;
+
+/// Longer than replacing an address takes, too short for anybody to repeat anything.
+const MAX_STRANDED: Duration = Duration::from_millis(100);

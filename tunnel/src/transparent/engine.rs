@@ -81,7 +81,7 @@ impl Engine {
             coalescer: Coalescer::new(ARENA, device.offload()),
             buffer: vec![0; LARGEST_READ].into(),
             inbox: Inbox::new(),
-            outbox: Outbox::new(),
+            outbox: Outbox::patient(),
             sites: Vec::new(),
             reported_at: now,
             is_stale: true,
@@ -115,11 +115,17 @@ impl Engine {
             } else {
                 due.since((self.settings.clock)())
             };
-            let wants_room = !self.outbox.is_empty();
+            let must_wait = !self.outbox.is_empty();
+            let wants_room = must_wait && !self.outbox.is_stranded();
+            let pause = if self.outbox.is_stranded() {
+                pause.min(STRANDED_PAUSE)
+            } else {
+                pause
+            };
             // What cannot be sent on is left in the device, which tells the programs to wait.
             ready = match self
                 .reactor
-                .wait(!wants_room, &self.ports, wants_room, Some(pause))
+                .wait(!must_wait, &self.ports, wants_room, Some(pause))
             {
                 Ok(ready) => ready,
                 Err(error) => {
@@ -230,8 +236,7 @@ impl Engine {
                     continue;
                 };
                 let inward = if self.settings.enforces {
-                    self.router
-                        .handle_inward(site, &mut space[..length], now)
+                    self.router.handle_inward(site, &mut space[..length], now)
                 } else {
                     Inward::Deliver
                 };
@@ -246,6 +251,7 @@ impl Engine {
 
     /// Reads what programs send; returns whether there may be more.
     fn read_device(&mut self, now: Moment) -> bool {
+        let mut taken = 0;
         for _ in 0..MAX_READS {
             let read = match self.device.try_read(&mut self.buffer) {
                 Ok(read) => read,
@@ -264,12 +270,17 @@ impl Engine {
             if !self.outbox.has_room() {
                 return false;
             }
+            taken += read;
+            if taken > MAX_TAKEN {
+                return true;
+            }
         }
         true
     }
 
     fn handle_read(&mut self, buffer: &mut [u8], read: usize, now: Moment) {
-        let Some((header, rest)) = buffer.split_first_chunk_mut::<{ VirtioHeader::LENGTH }>() else {
+        let Some((header, rest)) = buffer.split_first_chunk_mut::<{ VirtioHeader::LENGTH }>()
+        else {
             return;
         };
         let length = read.saturating_sub(VirtioHeader::LENGTH);
@@ -532,12 +543,17 @@ const LARGEST_READ: usize = VirtioHeader::LENGTH + 65_536 + ROOM;
 /// What is decrypted before it is given to the device: a few super-packets.
 const ARENA: usize = 256 * 1024;
 
-/// Then the other direction gets its turn.
-const MAX_READS: u32 = 16;
-const MAX_INBOXES: u32 = 4;
+/// Then the other direction gets its turn: a few packets of many bytes, or many
+/// of few, so that a ping beside a transfer does not wait long.
+const MAX_READS: u32 = 64;
+const MAX_TAKEN: usize = 96 * 1024;
+const MAX_INBOXES: u32 = 1;
 
 /// About one super-packet: more would only wait here.
 const FLUSH_AT: usize = 32 * 1024;
+
+/// Between tries to send while the machine is between two networks.
+const STRANDED_PAUSE: Duration = Duration::from_millis(2);
 
 /// How old a report may be.
 const REPORT_PERIOD: Duration = Duration::from_millis(250);

@@ -5,22 +5,54 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-/// Waits until other work takes little of the machine, but not for ever; returns whether it is quiet.
-pub(super) fn wait_until_quiet() -> bool {
+/// Waits until other work takes little of the machine, but not for ever.
+pub(super) fn wait_until_quiet() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let before = read("/proc/stat").map(|text| busy_ticks(&text));
         std::thread::sleep(WINDOW);
         let after = read("/proc/stat").map(|text| busy_ticks(&text));
         let (Ok(Some(before)), Ok(Some(after))) = (before, after) else {
-            return false;
+            return;
         };
-        if is_quiet(after.saturating_sub(before), processors()) {
-            return true;
+        let busy = percent(after.saturating_sub(before), WINDOW, processors());
+        if busy <= QUIET_PERCENT || Instant::now() > deadline {
+            return;
         }
-        if Instant::now() > deadline {
-            return false;
+    }
+}
+
+/// What all programs but this one and its children have used of the processors so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others {
+    ticks: u64,
+    at: Instant,
+}
+
+impl Others {
+    /// Looks now. Children of this program must have ended and been waited for.
+    pub(super) fn look() -> Self {
+        let own = std::process::id().to_string();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ticks = processes
+            .filter(|entry| entry.file_name().to_str() != Some(&own))
+            // One that ends meanwhile is in its parent's count.
+            .filter_map(|entry| ticks_with_children(&fs::read_to_string(entry.path().join("stat")).ok()?))
+            .sum();
+        Self {
+            ticks,
+            at: Instant::now(),
         }
+    }
+
+    /// The share of the machine that others took since, in percent.
+    pub(super) fn percent_since(self) -> f64 {
+        let now = Self::look();
+        percent(
+            now.ticks.saturating_sub(self.ticks),
+            now.at.duration_since(self.at),
+            processors(),
+        )
     }
 }
 
@@ -85,6 +117,22 @@ fn ticks_of(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
+/// User and system time of a program, and of its children that ended; none for the kernel's own threads, whose work
+/// is mostly the traffic that we make.
+fn ticks_with_children(stat: &str) -> Option<u64> {
+    let (_, after) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = after.split(' ').collect();
+    let flags: u64 = fields.get(6)?.parse().ok()?;
+    if flags & KERNEL_THREAD != 0 {
+        return None;
+    }
+    fields
+        .get(11..15)?
+        .iter()
+        .map(|time| time.parse::<u64>().ok())
+        .sum()
+}
+
 /// Ticks of all processors that were spent on anything: user, nice, system, interrupts.
 fn busy_ticks(stat: &str) -> Option<u64> {
     let mut ticks = stat
@@ -98,11 +146,11 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     Some(user + nice + system + interrupts)
 }
 
-fn is_quiet(busy_ticks: u64, processors: usize) -> bool {
-    let processors = u64::try_from(processors).unwrap_or(1);
-    // A tick is 10 ms.
-    let window = u64::try_from(WINDOW.as_millis() / 10).unwrap_or(1) * processors;
-    busy_ticks * 100 <= window * QUIET_PERCENT
+/// The share of all processors that `ticks` are of a time.
+#[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+fn percent(ticks: u64, time: Duration, processors: usize) -> f64 {
+    let seconds = ticks as f64 / TICKS_PER_SECOND;
+    100.0 * seconds / (time.as_secs_f64() * processors as f64)
 }
 
 /// The value behind `name:` at a line's start.
@@ -127,8 +175,11 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Long enough for a share of a few percent to be more than one tick.
 const WINDOW: Duration = Duration::from_millis(500);
 
-/// A machine with a browser open is below this; one that compiles is not.
-const QUIET_PERCENT: u64 = 15;
+/// The share of the machine that other work may take: one with a browser open is below it, one that compiles is not.
+pub(super) const QUIET_PERCENT: f64 = 10.0;
+
+/// `PF_KTHREAD` of the kernel's `sched.h`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// After a minute the figures are worth more than the quiet, as ratios are taken within a round.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,10 +204,21 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_quiet_below_its_share() {
+    fn a_share_is_of_all_processors() {
         // Half a second of two processors has 100 ticks.
-        assert!(is_quiet(15, 2));
-        assert!(!is_quiet(16, 2));
+        let share = percent(15, Duration::from_millis(500), 2);
+
+        assert!((share - 15.0).abs() < 1e-9, "{share}");
+    }
+
+    #[test]
+    fn a_programs_children_count_with_it_and_the_kernels_threads_do_not_count() {
+        let program = "7 (x) S 1 7 7 0 -1 4194560 96 0 0 0 250 150 30 20 20 0 1 0 5 6 7";
+        let thread = "9 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0 0 0 0 50 0 0 20 0 1 0 5 6 7";
+
+        assert_eq!(ticks_with_children(program), Some(450));
+        assert_eq!(ticks_with_children(thread), None);
+        assert_eq!(ticks_with_children("7 (cut off"), None);
     }
 
     #[test]

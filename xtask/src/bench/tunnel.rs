@@ -76,10 +76,7 @@ pub(super) fn run(args: &TunnelArgs) -> anyhow::Result<()> {
     for round in 0..args.rounds {
         rounds.begin();
         for variant in order(&wanted, round) {
-            if !machine::wait_until_quiet() {
-                note("bench: this machine is busy with other work; the figures will scatter");
-            }
-            let sample = measure(&prepared, variant, args.seconds)
+            let sample = measure_in_quiet(&prepared, variant, args.seconds)
                 .with_context(|| format!("round {}, {variant}", round + 1))?;
             note(&format!("bench: round {}, {variant}: {sample}", round + 1));
             rounds.add(variant, sample);
@@ -105,6 +102,28 @@ pub(super) fn run_once(args: &OnceArgs) -> anyhow::Result<()> {
     let sample = measuring::measure(args)?;
     say(&sample.to_json().to_string());
     Ok(())
+}
+
+/// Measures when the machine is quiet, and again if it did not stay so, but not for ever: then the least disturbed counts.
+fn measure_in_quiet(prepared: &Prepared, variant: Variant, seconds: u32) -> anyhow::Result<Sample> {
+    let mut best: Option<(f64, Sample)> = None;
+    for _ in 0..MAX_TRIES {
+        machine::wait_until_quiet();
+        let others = machine::Others::look();
+        let sample = measure(prepared, variant, seconds)?;
+        let disturbed = others.percent_since();
+        if best.as_ref().is_none_or(|(least, _)| disturbed < *least) {
+            best = Some((disturbed, sample));
+        }
+        if disturbed <= machine::QUIET_PERCENT {
+            break;
+        }
+        note(&format!(
+            "bench: {variant}: other programs took {disturbed:.0} % of the machine meanwhile"
+        ));
+    }
+    let (_, sample) = best.context("nothing was measured")?;
+    Ok(sample)
 }
 
 /// Runs this program anew, as the only one in namespaces of its own.
@@ -150,6 +169,9 @@ fn order(wanted: &[Variant], round: u32) -> Vec<Variant> {
     order.rotate_left(turn);
     order
 }
+
+/// On a machine that is never quiet, a round still ends.
+const MAX_TRIES: u32 = 3;
 
 #[cfg(test)]
 mod tests {

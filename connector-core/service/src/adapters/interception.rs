@@ -190,7 +190,11 @@ impl Interception {
     pub(crate) async fn stop(&self) {
         self.wanted.send_replace(None);
         self.settled().await;
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(task);
     }
 
@@ -263,16 +267,14 @@ impl Keeper {
                 }
                 Err(error) => (Some(running), failed(&*error)),
             },
-            (None, Some(target)) => {
-                match Running::start(self, &target).await {
-                    Ok(running) => {
-                        self.shared.connect(running.tunnel());
-                        let state = running.state();
-                        (Some(running), state)
-                    }
-                    Err(error) => (None, failed(&*error)),
+            (None, Some(target)) => match Running::start(self, &target).await {
+                Ok(running) => {
+                    self.shared.connect(running.tunnel());
+                    let state = running.state();
+                    (Some(running), state)
                 }
-            }
+                Err(error) => (None, failed(&*error)),
+            },
         };
         self.state.send_if_modified(|known| {
             let changed = *known != state;

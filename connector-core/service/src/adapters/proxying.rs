@@ -216,11 +216,9 @@ fn unreachable_in_userspace(error: &userspace::DialError) -> Refusal {
             "too_many_connections",
             "Close some connections and try again.",
         ),
-        DialError::Unaddressable(_) | DialError::Unsupported(_) => (
-            RefusalKind::Internal,
-            "not_supported",
-            NOT_CARRIED,
-        ),
+        DialError::Unaddressable(_) | DialError::Unsupported(_) => {
+            (RefusalKind::Internal, "not_supported", NOT_CARRIED)
+        }
     };
     Refusal::new(kind, code, sentence(&error.to_string())).with_remedy(remedy)
 }

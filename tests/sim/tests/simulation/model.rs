@@ -30,7 +30,10 @@ impl Model {
 
     /// Switches a resource on or off.
     pub(crate) fn toggle(&self, resource: &str) {
-        let mut permitted = self.permitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut permitted = self
+            .permitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !permitted.remove(resource) {
             permitted.insert(resource.to_owned());
         }
@@ -46,7 +49,10 @@ impl Model {
         let Some(resource) = resource_at(address) else {
             return false;
         };
-        let permitted = self.permitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let permitted = self
+            .permitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.is_signed_in
             && !self.is_paused
             && !self.denies_everything

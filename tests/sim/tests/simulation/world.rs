@@ -172,7 +172,10 @@ impl World {
         assert_eq!(self.router.live_flows(), 0);
         assert_eq!(self.router.remembered_flows(), 0);
         assert_eq!(self.router.waiting_flows(), 0);
-        assert_eq!(self.opened, self.closed, "every flow that opened has closed");
+        assert_eq!(
+            self.opened, self.closed,
+            "every flow that opened has closed"
+        );
     }
 
     fn open(&mut self) {
@@ -504,7 +507,8 @@ impl World {
             if index.is_some_and(|index| !gateways.owns(index)) {
                 continue;
             }
-            let opened = gateways.handle_datagram(&datagram.bytes, datagram.from, &mut out, self.now);
+            let opened =
+                gateways.handle_datagram(&datagram.bytes, datagram.from, &mut out, self.now);
             let Ok(Some(packet)) = opened else { continue };
             let length = packet.len();
             let from = Headers::parse(&out[..length]).map(|headers| headers.source);
@@ -622,7 +626,10 @@ fn resources() -> Vec<Resource> {
         id: id.into(),
         title: id.into(),
         names: name.iter().map(|name| name.parse().unwrap()).collect(),
-        prefixes: prefix.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        prefixes: prefix
+            .iter()
+            .map(|prefix| prefix.parse().unwrap())
+            .collect(),
         ports: Ports {
             tcp: vec![1..=65535],
             udp: vec![1..=65535],
@@ -659,9 +666,12 @@ fn sites() -> Vec<Site> {
 
 fn far_gateway(number: usize, now: Moment) -> FarGateway {
     let key = gateway_key(number);
-    let prefix = if number < 2 { "10.8.0.0/16" } else { "10.9.0.0/16" };
-    let mut responder =
-        Responder::new(key, vec![prefix.parse().unwrap()], 1420, now).relaxed();
+    let prefix = if number < 2 {
+        "10.8.0.0/16"
+    } else {
+        "10.9.0.0/16"
+    };
+    let mut responder = Responder::new(key, vec![prefix.parse().unwrap()], 1420, now).relaxed();
     let client = PrivateKey::from_bytes([7; 32]).public_key();
     let mut seed = Seed::new(now.since_boot().as_secs());
     let allowed = vec![connector_core::network::Prefix::host(inner())];

@@ -135,13 +135,18 @@ pub fn clamp_mss(packet: &mut [u8], headers: &Headers, largest: u16) {
         .get(12)
         .map_or(0, |offset| usize::from(offset >> 4) * 4);
     let mut at = 20;
-    while let Some([kind, length]) = body.get(at..end.min(body.len())).and_then(<[u8]>::first_chunk)
+    while let Some([kind, length]) = body
+        .get(at..end.min(body.len()))
+        .and_then(<[u8]>::first_chunk)
     {
         match (*kind, *length) {
             (0, _) => return,
             (1, _) => at += 1,
             (MSS_OPTION, 4) => {
-                let Some(before) = body.get(at + 2..).and_then(<[u8]>::first_chunk::<2>).copied()
+                let Some(before) = body
+                    .get(at + 2..)
+                    .and_then(<[u8]>::first_chunk::<2>)
+                    .copied()
                 else {
                     return;
                 };

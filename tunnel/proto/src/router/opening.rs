@@ -196,8 +196,7 @@ impl Router {
             .filter(|(_, opening)| match &opening.stage {
                 Stage::Resolving(permit) => {
                     *permit.site() == resolved.site
-                        && permit.flow().destination
-                            == Destination::Name(resolved.name.clone())
+                        && permit.flow().destination == Destination::Name(resolved.name.clone())
                 }
                 Stage::Attributing | Stage::Deciding(_) => false,
             })
@@ -302,10 +301,7 @@ impl Router {
             Verdict::Denied(denial) => self.refuse(ends, flow.clone(), denial, asked, now),
             Verdict::Undecided(mut question) => {
                 if asked == Asked::No {
-                    question.process = self
-                        .openings
-                        .get(&ends)
-                        .and_then(|opening| opening.process);
+                    question.process = self.openings.get(&ends).and_then(|opening| opening.process);
                     self.outputs.push_back(Output::Asked(question));
                 }
             }
@@ -337,7 +333,8 @@ impl Router {
                 self.establish(ends, site, permit, address, now);
             }
             Destination::Name(name) => {
-                let (name, id, resolvers) = (name.clone(), known.id.clone(), known.resolvers.clone());
+                let (name, id, resolvers) =
+                    (name.clone(), known.id.clone(), known.resolvers.clone());
                 if let Err(error) = self.resolving.resolve(id, name, &resolvers, now) {
                     let flow = permit.flow().clone();
                     return self.give_up(ends, flow, error.into(), now);
@@ -503,7 +500,8 @@ impl Router {
         if let Some(opening) = self.openings.remove(&ends) {
             self.refuse_packets(ends, opening.parked, true, now);
         }
-        self.outputs.push_back(Output::Unreachable { flow, problem });
+        self.outputs
+            .push_back(Output::Unreachable { flow, problem });
     }
 
     fn refuse_packets(

@@ -20,7 +20,10 @@ fn the_first_packet_waits_until_its_program_is_known_and_the_policy_has_answered
     let packet = world.sent_next();
     let headers = Headers::parse(&packet).unwrap();
     assert_eq!(headers.source, INNER.parse::<IpAddr>().unwrap());
-    assert_eq!(headers.destination, PRINTER.parse::<SocketAddr>().unwrap().ip());
+    assert_eq!(
+        headers.destination,
+        PRINTER.parse::<SocketAddr>().unwrap().ip()
+    );
     assert_checksums(&packet);
     assert_eq!(world.router.live_flows(), 1);
 }
@@ -133,7 +136,14 @@ fn two_flows_that_would_look_alike_to_the_site_get_ports_of_their_own() {
     let ports: Vec<u16> = world
         .opened_packets
         .iter()
-        .map(|packet| Headers::parse(packet).unwrap().ends().unwrap().source.port())
+        .map(|packet| {
+            Headers::parse(packet)
+                .unwrap()
+                .ends()
+                .unwrap()
+                .source
+                .port()
+        })
         .collect();
     assert_eq!(ports[0], at(LAPTOP).port());
     assert_ne!(ports[1], ports[0]);
@@ -191,8 +201,7 @@ fn an_icmp_error_about_a_flow_comes_in_and_about_nothing_does_not() {
     let headers = Headers::parse(&sent).unwrap();
     let mut about_us = packet::too_big(&sent, &headers, 1000).unwrap();
     let other = tcp_packet("10.1.0.2:1", PRINTER, ACK, 101, 501, b"data");
-    let mut about_nothing =
-        packet::unreachable(&other, &Headers::parse(&other).unwrap()).unwrap();
+    let mut about_nothing = packet::unreachable(&other, &Headers::parse(&other).unwrap()).unwrap();
 
     assert_eq!(world.inward(&mut about_us), Inward::Deliver);
     assert_eq!(world.inward(&mut about_nothing), Inward::Kept);

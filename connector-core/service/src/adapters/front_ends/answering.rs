@@ -78,9 +78,9 @@ impl Answering {
     /// Feeds an event that changes what is taken from the machine, and waits
     /// until that is done.
     async fn switch(&self, event: Event) -> Reply {
-        match self.order(event).await {
-            Reply::Done => {}
-            other => return other,
+        let reply = self.order(event).await;
+        if !matches!(reply, Reply::Done) {
+            return reply;
         }
         match self.view.tunnel.settled().await {
             Ok(()) => Reply::Done,

@@ -9,9 +9,9 @@ use connector_core::connector::Event;
 use connector_core::name::DomainName;
 use connector_core::network::Prefix;
 use connector_core::time::Moment;
+use connector_platform::clock;
 use connector_platform::owner::{self, Transport};
 use connector_platform::steering::{self, Dns, MARK, Mended, Steering};
-use connector_platform::clock;
 use tunnel::device::DeviceConfig;
 use tunnel::stub::{Stub, StubConfig};
 use tunnel::transparent::{self, Addressing, Transparent};
@@ -48,20 +48,20 @@ impl Running {
         in_use.extend(prefixes(&target.catalogue));
         let range = SyntheticRange::choose(&in_use, keeper.seed)?;
         let names = Arc::new(Mutex::new(SplitDns::new(SyntheticNames::new(
-            range.clone(),
+            range,
             keeper.seed,
         ))));
         lock(&names).set_protection(&protection(target));
 
-        let addresses = vec![
-            IpAddr::V4(range.device_v4()),
-            IpAddr::V6(range.device_v6()),
-        ];
+        let addresses = vec![IpAddr::V4(range.device_v4()), IpAddr::V6(range.device_v6())];
         let tunnel = Arc::new(start_tunnel(keeper, &names, &range, &addresses)?);
         let plan = plan(tunnel.device(), &addresses, &range, target);
         let steering = Steering::start(keeper.state_dir.clone(), plan.clone()).await?;
         let stub = Stub::start(StubConfig {
-            listen: addresses.iter().map(|own| SocketAddr::new(*own, 53)).collect(),
+            listen: addresses
+                .iter()
+                .map(|own| SocketAddr::new(*own, 53))
+                .collect(),
             upstreams: steering.upstreams(),
             prepare: Arc::new(|socket| tunnel::device::set_mark(socket, MARK)),
             names: Arc::clone(&names),

@@ -8,11 +8,11 @@ use e2e::curl::{Download, Form, behind_byte, lab_byte};
 use e2e::lab::Lab;
 use e2e::machine::Machine;
 use e2e::peers::inside_own_network;
-use e2e::process::{Running, read, succeed};
-use e2e::scene::{Scene, installed_peers};
+use e2e::process::{Running, read};
+use e2e::scene::Scene;
 use e2e::service::{Connector, active_gateway};
 use e2e::wait::{DEADLINE, until};
-use e2e::world::{LAPTOP, in_space};
+use e2e::world::LAPTOP;
 use serde_json::Value;
 
 use super::{Office, WIKI};
@@ -200,11 +200,12 @@ fn a_path_that_narrows_in_silence_does_not_stop_what_runs() {
     office.start();
     let content: Vec<u8> = (0..SIZE).map(behind_byte).collect();
     let file = scene.write("upload", &content);
+    let curl = office.curl();
     let echo = || {
         let upload = format!("@{}", file.display());
         let url = format!("{WIKI}echo");
         let options = ["--data-binary", &upload, "--limit-rate", "2M"];
-        office.curl().fetch(Form::Absolute, &url, &options)
+        curl.fetch(Form::Absolute, &url, &options)
     };
 
     let echoed = std::thread::scope(|scope| {
@@ -213,7 +214,7 @@ fn a_path_that_narrows_in_silence_does_not_stop_what_runs() {
             let open = office.connector.read(&["status"])["tunnel"]["open_flows"].as_u64();
             (open > Some(0)).then_some(())
         });
-        narrow_the_path();
+        office.world.change_link(NARROW);
         running.join().unwrap()
     });
 
@@ -237,7 +238,7 @@ fn a_narrow_path_without_complaints_carries_what_begins_on_it() {
     let scene = Scene::new("narrow-new");
     let mut office = Office::open(&scene, 1);
     office.start();
-    narrow_the_path();
+    office.world.change_link(NARROW);
     let content: Vec<u8> = (0..SIZE).map(behind_byte).collect();
     let file = scene.write("upload", &content);
 
@@ -369,16 +370,9 @@ fn goes_on(download: &mut Download, since: Instant) -> Duration {
     longest
 }
 
-/// A router on the way takes 1360 bytes from now on: enough for the least that a tunnel carries, 1280 bytes in 60 of
-/// WireGuard's. What is longer and must not be cut is dropped, without a word:
-/// there is no complaint to be blocked. What may be cut would be, and put together again: it passes.
-fn narrow_the_path() {
-    let nft = installed_peers().join("bin/nft");
-    succeed(in_space("outside", &nft).arg(
-        "add table inet narrow; add chain inet narrow way { type filter hook forward priority 0; }; \
-         add rule inet narrow way ip length > 1360 ip frag-off & 0x4000 != 0 counter drop",
-    ));
-}
+/// The way out drops what is longer than 1360 bytes from now on, and says nothing: enough for the least that a tunnel
+/// carries, 1280 bytes in 60 of WireGuard's.
+const NARROW: &str = "mtu 1360 drop";
 
 /// The time that the service has computed so far.
 fn processor_time(connector: &mut Connector<'_>) -> Duration {
