@@ -32,10 +32,13 @@ pub(super) struct Others {
 impl Others {
     /// Looks now. Children of this program must have ended and been waited for.
     pub(super) fn look() -> Self {
-        let own = std::process::id().to_string();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ticks = processes
-            .filter(|entry| entry.file_name().to_str() != Some(&own))
+            // `self` is not a number, but this program's own folder again.
+            .filter(|entry| {
+                let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+                id.is_some_and(|id| id != std::process::id())
+            })
             // One that ends meanwhile is in its parent's count.
             .filter_map(|entry| ticks_with_children(&fs::read_to_string(entry.path().join("stat")).ok()?))
             .sum();
