@@ -111,6 +111,9 @@ pub struct TunnelReport {
     pub sites: Vec<SiteReport>,
     /// Connections open right now.
     pub open_flows: usize,
+    /// Packets and datagrams from outside that were dropped, since they belong to no connection or prove nothing.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 /// How traffic of unmodified programs is taken.
@@ -319,6 +322,9 @@ pub struct AccessReport {
     pub lease_seconds: Option<u64>,
     /// The checks that do not pass.
     pub checks_unmet: Vec<CheckReport>,
+    /// The last time that a program was refused there, if any was of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refused: Option<Box<DecisionReport>>,
 }
 
 /// One setting and where it comes from.

@@ -15,6 +15,7 @@ use connector_ipc::{
 };
 use connector_platform::clock;
 use tokio::sync::watch;
+use tunnel::userspace::SiteStatus;
 use url::Url;
 
 use crate::adapters::authorizer::Authorizer;
@@ -157,8 +158,19 @@ impl View {
                 })
                 .collect(),
             open_flows: self.tunnel.live_flows(),
+            dropped: dropped(&sites),
         }
     }
+}
+
+/// Returns how much from outside was dropped.
+fn dropped(sites: &[SiteStatus]) -> u64 {
+    let datagrams = sites
+        .iter()
+        .flat_map(|site| site.dropped.datagrams.values());
+    // In the transparent tunnel every site tells of the strangers of all.
+    let strangers = sites.iter().map(|site| site.dropped.strangers).max();
+    datagrams.sum::<u64>() + strangers.unwrap_or_default()
 }
 
 fn standing(snapshot: &Snapshot, tunnel: &TunnelReport) -> Standing {

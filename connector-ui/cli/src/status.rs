@@ -412,6 +412,7 @@ Service        ztnad 0.1.0
             checks_unmet: 0,
             interception: None,
             tunnel: TunnelReport {
+                dropped: 0,
                 addresses: vec![[100, 64, 0, 2].into()],
                 sites: vec![SiteReport {
                     id: "hq".into(),

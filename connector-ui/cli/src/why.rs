@@ -11,6 +11,7 @@ use crate::output::Printer;
 use crate::posture::add_check;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, micros, paragraph, seconds};
+use crate::time;
 
 /// Asks the service, without connecting; the exit code is the answer.
 pub(crate) async fn run(
@@ -82,6 +83,13 @@ fn render(report: &AccessReport, screen: Screen) -> String {
         table.field("Valid for", seconds(lease));
     }
     table.field("Record", &decision.id);
+    if let Some(refused) = &report.last_refused
+        && let Some(workload) = &refused.workload
+    {
+        let ago = time::ago(&refused.time, screen.now);
+        let (path, reason) = (&workload.path, &refused.reason);
+        table.field("Last refused", format!("{path}, {ago} ({reason})"));
+    }
     text.push_str(&table.render(screen));
 
     if !report.checks_unmet.is_empty() {
@@ -233,6 +241,7 @@ Record      d-1
     fn permitted() -> AccessReport {
         let denied = denied();
         AccessReport {
+            last_refused: None,
             decision: DecisionReport {
                 outcome: Outcome::Permitted,
                 reason: "policy_permitted".into(),
@@ -248,6 +257,7 @@ Record      d-1
 
     fn denied() -> AccessReport {
         AccessReport {
+            last_refused: None,
             decision: DecisionReport {
                 id: "d-1".into(),
                 time: "2026-11-22T10:00:00Z".into(),

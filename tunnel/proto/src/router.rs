@@ -100,6 +100,8 @@ struct SiteState {
     site: Site,
     /// Until when only packets of [`LEAST_MTU`] are sent, since longer ones vanished.
     lowered_until: Option<Moment>,
+    /// Whether a long packet has come from there since this machine last moved.
+    is_proven: bool,
 }
 
 /// What becomes of a packet from the device.
@@ -238,6 +240,7 @@ impl Router {
                     self.sites.push(Some(SiteState {
                         site,
                         lowered_until: None,
+                        is_proven: false,
                     }));
                     self.sites.len() - 1
                 }
@@ -326,6 +329,7 @@ impl Router {
     pub fn network_changed(&mut self) {
         for site in self.sites.iter_mut().flatten() {
             site.lowered_until = None;
+            site.is_proven = false;
         }
     }
 
@@ -421,7 +425,11 @@ impl Router {
             let is_long = longest > usize::from(LEAST_MTU);
             entry.conversation.note_outward(&tcp, is_long);
             if is_long && entry.conversation.loses_long_segments() {
-                lower_mtu(&mut self.sites, site, now);
+                if mtu(&mut self.sites, site, now) > LEAST_MTU {
+                    lower_mtu(&mut self.sites, site, now);
+                    self.ask_for_short_segments(site);
+                }
+                return self.refuse_long(packet, headers);
             }
         }
         let mtu = mtu(&mut self.sites, site, now).min(self.settings.mtu);
@@ -450,6 +458,13 @@ impl Router {
             site,
             expects_answer: headers.expects_answer(),
         }
+    }
+
+    /// Answers a packet that is too long for the way.
+    fn refuse_long(&mut self, packet: &[u8], headers: &Headers) -> Outward {
+        self.counters.too_big += 1;
+        self.answer(packet::too_big(packet, headers, LEAST_MTU));
+        Outward::Kept
     }
 
     /// Notes that a flow is over; its last packets are still carried.
@@ -551,8 +566,14 @@ impl Router {
     /// Asks applications that broke off in the middle for shorter packets: if
     /// theirs were too long for the way, nobody else may have told them.
     fn suspect_lost_segments(&mut self, now: Moment, next: &mut Option<Moment>) {
+        let mut narrow = Vec::new();
         for (_, entry) in self.table.entries_mut() {
-            let Some(at) = entry.conversation.suspect_at() else {
+            let state = self
+                .sites
+                .get(usize::from(entry.site.0))
+                .and_then(Option::as_ref);
+            let is_proven = state.is_none_or(|state| state.is_proven);
+            let Some(at) = entry.conversation.suspect_at(is_proven) else {
                 continue;
             };
             if at > now {
@@ -560,6 +581,23 @@ impl Router {
                 continue;
             }
             entry.conversation.suspected();
+            narrow.push(entry.site);
+        }
+        narrow.dedup();
+        for site in narrow {
+            lower_mtu(&mut self.sites, site, now);
+            self.ask_for_short_segments(site);
+        }
+    }
+
+    /// Asks every application of a site for shorter packets.
+    fn ask_for_short_segments(&mut self, site: SiteIndex) {
+        let flows = self.table.entries().filter(|(_, entry)| {
+            entry.site == site
+                && entry.inside.carried == packet::Carried::Tcp
+                && entry.lingers_until.is_none()
+        });
+        for (_, entry) in flows {
             let awaited = entry.conversation.awaited();
             let lost = packet::reset_towards(entry.outside().reversed(), awaited, None);
             let complaint = Headers::parse(&lost)
@@ -570,12 +608,11 @@ impl Router {
                 .and_then(|headers| packet::too_big(&lost, &headers, LEAST_MTU));
             if let Some(packet) = complaint {
                 self.outputs.push_back(Output::ToSite {
-                    site: entry.site,
+                    site,
                     header: VirtioHeader::default(),
                     packet,
                 });
             }
-            lower_mtu(&mut self.sites, entry.site, now);
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) fn status(standing: Standing) -> Reply {
         checks_unmet: 0,
         interception: None,
         tunnel: TunnelReport {
+            dropped: 0,
             addresses: vec![[100, 64, 0, 2].into()],
             sites: vec![SiteReport {
                 id: "hq".into(),
@@ -81,6 +82,7 @@ pub(crate) fn decision(outcome: Outcome, reason: &str) -> DecisionReport {
 
 pub(crate) fn access(outcome: Outcome, reason: &str) -> Reply {
     Reply::Access(AccessReport {
+        last_refused: None,
         decision: decision(outcome, reason),
         title: Some("Company wiki".into()),
         site: Some("hq".into()),

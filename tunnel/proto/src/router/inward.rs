@@ -50,7 +50,15 @@ impl Router {
             Kind::Tcp(tcp) => {
                 let is_long = headers.length > usize::from(LEAST_MTU);
                 entry.conversation.note_inward(&tcp, is_long, now);
-                if is_long && entry.conversation.suspect_at().is_some() {
+                let state = self
+                    .sites
+                    .get_mut(usize::from(site.0))
+                    .and_then(Option::as_mut);
+                let is_proven = state.is_some_and(|state| {
+                    state.is_proven |= is_long;
+                    state.is_proven
+                });
+                if entry.conversation.suspect_at(is_proven).is_some() {
                     let at = now + SWEEP_SOON;
                     self.sweep_at = Some(self.sweep_at.map_or(at, |before| before.min(at)));
                 }

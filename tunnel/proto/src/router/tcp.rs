@@ -17,6 +17,8 @@ pub(super) struct Conversation {
     repeated: u32,
     /// When the application last sent, if it broke off in the middle.
     broke_off: Option<Moment>,
+    /// When the application acknowledged something that it owes an answer to.
+    owes_since: Option<Moment>,
 }
 
 /// What was seen of one direction of a TCP connection.
@@ -46,10 +48,12 @@ impl Conversation {
     /// Notes a segment from the application.
     pub(super) fn note_inward(&mut self, tcp: &Tcp, is_long: bool, now: Moment) {
         self.is_reset |= tcp.flags.rst();
-        if is_after(tcp.acknowledged, self.inward.acknowledged) {
+        let is_acknowledging = is_after(tcp.acknowledged, self.inward.acknowledged);
+        if is_acknowledging {
             self.repeated = 0;
         }
         // A message that is complete ends with a push, or with the connection.
+        self.owes_since = (tcp.payload == 0 && is_acknowledging && !tcp.flags.syn()).then_some(now);
         let is_broken = is_long && !tcp.flags.psh() && !tcp.flags.fin();
         self.broke_off = is_broken.then_some(now);
         self.inward.note(tcp);
@@ -63,13 +67,18 @@ impl Conversation {
 
     /// Returns when the application has to be suspected of losing its long
     /// segments on their way here.
-    pub(super) fn suspect_at(&self) -> Option<Moment> {
-        self.broke_off.map(|at| at + SILENCE)
+    ///
+    /// On a way that no long packet has come yet (`is_proven` is false), an
+    /// answer that is owed for as long is suspicious enough.
+    pub(super) fn suspect_at(&self, is_proven: bool) -> Option<Moment> {
+        let owed = self.owes_since.filter(|_| !is_proven);
+        self.broke_off.or(owed).map(|at| at + SILENCE)
     }
 
     /// Suspects it, once.
     pub(super) fn suspected(&mut self) {
         self.broke_off = None;
+        self.owes_since = None;
     }
 
     /// Returns the number of the next byte from the application.

@@ -91,7 +91,11 @@ impl Index {
         }
         let in_zone = ancestors(text).find_map(|ancestor| self.zones.get(ancestor));
         let at_anchor = || ancestors(text).find_map(|ancestor| self.anchors.get(ancestor));
-        let zone = in_zone.or_else(at_anchor)?.clone();
+        let Some(zone) = in_zone.or_else(at_anchor).cloned() else {
+            // A resolver that appends the machine's search suffixes tells them all the same.
+            let zone = self.expanded(text)?;
+            return Some(Place::Nothing { zone });
+        };
         let is_resource = self.resources.contains(text)
             || ancestors(text)
                 .skip(1)
@@ -114,6 +118,21 @@ impl Index {
                 || name != text && self.wildcards.contains(name)
         };
         self.wildcards.contains(text) && !ancestors(text).any(is_covered)
+    }
+
+    /// Finds a resource's name with more labels after it.
+    fn expanded(&self, text: &[u8]) -> Option<DomainName> {
+        ancestors(text).find_map(|tail| {
+            let mut head = tail;
+            loop {
+                let end = head.iter().rposition(|byte| *byte == b'.')?;
+                head = &head[..end];
+                let is_below = tail.len() < text.len();
+                if self.resources.contains(head) || is_below && self.wildcards.contains(head) {
+                    return self.anchors.get(head).cloned();
+                }
+            }
+        })
     }
 
     pub(super) fn offers_v6(&self) -> bool {

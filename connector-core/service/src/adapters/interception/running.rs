@@ -38,12 +38,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Running {
     pub(super) async fn start(keeper: &Keeper, target: &Protected) -> Result<Self, Failure> {
-        // What a dead service left behind would count as in use.
-        let state = keeper.state_dir.clone();
-        let left = tokio::task::spawn_blocking(move || steering::repair(&state, false)).await??;
-        for change in left {
-            tracing::warn!("An earlier run had left this behind: {change}");
-        }
+        // What a dead service left behind stays until it is taken over: its guard has no gap.
         let mut in_use = steering::ranges_in_use()?;
         in_use.extend(prefixes(&target.catalogue));
         let range = SyntheticRange::choose(&in_use, keeper.seed)?;

@@ -55,7 +55,12 @@ pub(super) async fn ask(
     };
 
     let resource = resource(view, &flow);
+    let (past, _) = view.decisions.follow();
+    let last_refused = past.into_iter().rev().find(|report| {
+        report.target == target && report.outcome != Outcome::Permitted && report.workload.is_some()
+    });
     Ok(AccessReport {
+        last_refused: last_refused.map(Box::new),
         title: resource.as_ref().map(|resource| resource.title.to_string()),
         site: resource.map(|resource| resource.site.to_string()),
         lease_seconds,
