@@ -38,6 +38,7 @@ fn status_is_one_screen_or_one_object() {
             "checks_unmet": 0,
             "tunnel": {
                 "addresses": ["100.64.0.2"],
+                "dropped": 0,
                 "open_flows": 1,
                 "sites": [{"id": "hq", "gateways": [{
                     "id": "hq-1",
