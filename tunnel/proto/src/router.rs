@@ -444,7 +444,8 @@ impl Router {
             && tcp.flags.syn()
         {
             let largest = entry.inside.segment_size(usize::from(mtu));
-            packet::clamp_mss(packet, headers, largest.unwrap_or(u16::MAX));
+            let largest = largest.unwrap_or(u16::MAX);
+            packet::clamp_mss(packet, headers, largest, header.is_partial());
         }
         entry.outward.apply(packet, headers, header.is_partial());
         let is_over = entry.conversation.is_over();
@@ -580,8 +581,11 @@ impl Router {
                 *next = Some(next.map_or(at, |next| next.min(at)));
                 continue;
             }
-            entry.conversation.suspected();
-            narrow.push(entry.site);
+            if entry.conversation.suspected() {
+                narrow.push(entry.site);
+            } else {
+                self.outputs.extend(complaint(entry));
+            }
         }
         narrow.dedup();
         for site in narrow {
@@ -598,21 +602,7 @@ impl Router {
                 && entry.lingers_until.is_none()
         });
         for (_, entry) in flows {
-            let awaited = entry.conversation.awaited();
-            let lost = packet::reset_towards(entry.outside().reversed(), awaited, None);
-            let complaint = Headers::parse(&lost)
-                .map(|headers| Headers {
-                    kind: Kind::Other(0),
-                    ..headers
-                })
-                .and_then(|headers| packet::too_big(&lost, &headers, LEAST_MTU));
-            if let Some(packet) = complaint {
-                self.outputs.push_back(Output::ToSite {
-                    site,
-                    header: VirtioHeader::default(),
-                    packet,
-                });
-            }
+            self.outputs.extend(complaint(entry));
         }
     }
 
@@ -662,6 +652,22 @@ impl std::fmt::Debug for Router {
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns what asks an application for shorter packets, as if the next one
+/// that it owes had been too long.
+fn complaint(entry: &table::Entry) -> Option<Output> {
+    let awaited = entry.conversation.awaited();
+    let lost = packet::reset_towards(entry.outside().reversed(), awaited, None);
+    let headers = Headers {
+        kind: Kind::Other(0),
+        ..Headers::parse(&lost)?
+    };
+    Some(Output::ToSite {
+        site: entry.site,
+        header: VirtioHeader::default(),
+        packet: packet::too_big(&lost, &headers, LEAST_MTU)?,
+    })
 }
 
 /// Sends only short packets to a site for a while.

@@ -123,8 +123,8 @@ pub fn rewrite_quoted(quoted: &mut [u8], to: Ends) {
 }
 
 /// Lowers the segment size that a SYN announces to `largest`, if it is above
-/// (RFC 9293, section 3.7.1).
-pub fn clamp_mss(packet: &mut [u8], headers: &Headers, largest: u16) {
+/// (RFC 9293, section 3.7.1). `is_partial` as for [`Rewrite::apply`].
+pub fn clamp_mss(packet: &mut [u8], headers: &Headers, largest: u16, is_partial: bool) {
     if !matches!(headers.kind, Kind::Tcp(tcp) if tcp.flags.syn()) {
         return;
     }
@@ -160,7 +160,9 @@ pub fn clamp_mss(packet: &mut [u8], headers: &Headers, largest: u16) {
                         difference.add(&[0, before[0], before[1], 0], &[0, after[0], after[1], 0]);
                     }
                     write(body, at + 2, after);
-                    difference.apply(body, TCP_CHECKSUM);
+                    if !is_partial {
+                        difference.apply(body, TCP_CHECKSUM);
+                    }
                 }
                 return;
             }

@@ -65,7 +65,7 @@ impl Router {
                 if tcp.flags.syn() {
                     let mtu = mtu(&mut self.sites, site, now).min(self.settings.mtu);
                     let largest = entry.inside.segment_size(usize::from(mtu));
-                    packet::clamp_mss(packet, &headers, largest.unwrap_or(u16::MAX));
+                    packet::clamp_mss(packet, &headers, largest.unwrap_or(u16::MAX), false);
                 }
             }
             Kind::Echo { .. } | Kind::Udp { .. } => entry.conversation.note_answer(),

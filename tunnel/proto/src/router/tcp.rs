@@ -75,10 +75,10 @@ impl Conversation {
         self.broke_off.or(owed).map(|at| at + SILENCE)
     }
 
-    /// Suspects it, once.
-    pub(super) fn suspected(&mut self) {
-        self.broke_off = None;
+    /// Suspects it, once; returns whether a transfer broke off in the middle.
+    pub(super) fn suspected(&mut self) -> bool {
         self.owes_since = None;
+        self.broke_off.take().is_some()
     }
 
     /// Returns the number of the next byte from the application.
