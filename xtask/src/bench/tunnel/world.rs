@@ -105,8 +105,13 @@ impl World {
     /// # Errors
     /// Says which command failed.
     pub(super) fn roam(&self) -> anyhow::Result<()> {
-        ip(&format!("-n near address del {OUTSIDE_NEAR}/24 dev cable"))?;
-        ip(&format!("-n near address add {OUTSIDE_MOVED}/24 dev cable"))
+        // In one process: starting a second one would be part of the gap.
+        let orders = Path::new(FOLDER).join("roam");
+        let text = format!(
+            "address del {OUTSIDE_NEAR}/24 dev cable\naddress add {OUTSIDE_MOVED}/24 dev cable\n"
+        );
+        fs::write(&orders, text).context("cannot write below /run")?;
+        ip(&format!("-n near -batch {}", orders.display()))
     }
 
     fn our_gateway(&self, own: &Keys, peer: &Keys) -> anyhow::Result<Running> {
