@@ -12,6 +12,7 @@ pub mod keys;
 pub mod noise;
 pub mod offload;
 pub mod packet;
+pub mod queueing;
 mod random;
 pub mod resolving;
 pub mod router;

@@ -17,11 +17,11 @@ use tunnel_proto::ip::IpView;
 use tunnel_proto::keys::{PrivateKey, PublicKey};
 use tunnel_proto::noise::{Opened, Responder};
 use tunnel_proto::offload::{Coalescer, ROOM, Segments, VirtioHeader};
+use tunnel_proto::queueing::{Intake, Taken};
 
 use super::draw_seed;
 use crate::Clock;
 use crate::device::{Device, DeviceConfig, OpenError, Reactor, Ready, Waker};
-use crate::pace::MAX_INBOXES;
 use crate::sockets::{Inbox, Outbox, Port, PortOptions, Ports, RawPort};
 
 /// A gateway that runs on a thread of its own. Dropping it ends it, and
@@ -75,7 +75,7 @@ impl TunGateway {
             ports: Ports::single(port),
             clock: config.clock,
             stop: Arc::clone(&stop),
-            buffer: vec![0; LARGEST_READ].into(),
+            intake: Intake::new(LARGEST_READ),
             inbox: Inbox::new(),
             outbox: Outbox::new(),
         };
@@ -132,8 +132,7 @@ struct Mover {
     responder: Responder,
     clock: Clock,
     stop: Arc<AtomicBool>,
-    /// One super-packet from the device behind its header.
-    buffer: Box<[u8]>,
+    intake: Intake,
     inbox: Inbox,
     outbox: Outbox,
     coalescer: Coalescer,
@@ -144,18 +143,20 @@ impl Mover {
         let mut ready = Ready::default();
         while !self.stop.load(Ordering::Relaxed) {
             let now = (self.clock)();
+            let has_read = ready.device || !self.intake.is_empty();
             let more_received = ready.sockets && self.receive(now);
-            let more_read = ready.device && self.read_device(now);
+            let more_read = has_read && self.read_device(now);
             self.settle(now);
 
-            let pause = if more_received || more_read {
+            // What the sockets have no room for is left in the device, which
+            // tells the kernel's senders to wait.
+            let is_full = !self.outbox.is_empty();
+            let more_taken = !is_full && !self.intake.is_empty();
+            let pause = if more_received || more_read || more_taken {
                 Duration::ZERO
             } else {
                 self.responder.poll_timeout().since((self.clock)())
             };
-            // What the sockets have no room for is left in the device, which
-            // tells the kernel's senders to wait.
-            let is_full = !self.outbox.is_empty();
             ready = match self
                 .reactor
                 .wait(!is_full, &self.ports, is_full, Some(pause))
@@ -171,41 +172,37 @@ impl Mover {
 
     /// Passes on what clients sent; returns whether there may be more.
     fn receive(&mut self, now: Moment) -> bool {
-        for _ in 0..MAX_INBOXES {
-            if !self.ports.try_receive(&mut self.inbox) {
-                return false;
-            }
-            for (from, datagram) in self.inbox.datagrams() {
-                if self.coalescer.space().is_none() {
-                    drain(&mut self.coalescer, &self.device);
-                }
-                let Some(space) = self.coalescer.space() else {
-                    break;
-                };
-                let opened = self.responder.handle_datagram(datagram, from, space, now);
-                if let Ok(received) = opened
-                    && let Opened::Packet(packet) = received.opened
-                {
-                    let length = packet.len();
-                    self.coalescer.push(length);
-                }
-            }
-            drain(&mut self.coalescer, &self.device);
+        if !self.ports.try_receive(&mut self.inbox) {
+            return false;
         }
+        for (from, datagram) in self.inbox.datagrams() {
+            if self.coalescer.space().is_none() {
+                drain(&mut self.coalescer, &self.device);
+            }
+            let Some(space) = self.coalescer.space() else {
+                break;
+            };
+            let opened = self.responder.handle_datagram(datagram, from, space, now);
+            if let Ok(received) = opened
+                && let Opened::Packet(packet) = received.opened
+            {
+                let length = packet.len();
+                self.coalescer.push(length);
+            }
+        }
+        drain(&mut self.coalescer, &self.device);
         true
     }
 
     /// Seals what the kernel routed here; returns whether there may be more.
     fn read_device(&mut self, now: Moment) -> bool {
-        for _ in 0..MAX_READS {
-            match self.device.try_read(&mut self.buffer) {
-                Ok(length) => self.seal(length, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    tracing::warn!(%error, "The gateway's device could not be read");
-                    return false;
-                }
-            }
+        if !self.outbox.is_empty() {
+            return false;
+        }
+        let is_drained = self.read_ahead();
+        while let Some(mut taken) = self.intake.take() {
+            self.seal(&mut taken, now);
+            self.intake.give_back(taken.buffer);
             if !self.outbox.has_room() {
                 self.outbox.flush(&self.ports);
             }
@@ -213,15 +210,31 @@ impl Mover {
                 return false;
             }
         }
-        true
+        !is_drained
     }
 
-    /// Seals the (super-)packet in the buffer for the client that it is for.
-    fn seal(&mut self, read: usize, now: Moment) {
-        let Some((header, packet)) = self.buffer.split_first_chunk_mut() else {
+    /// Takes in what the device has, as far as there is room; returns whether
+    /// that was all.
+    fn read_ahead(&mut self) -> bool {
+        while let Some(space) = self.intake.space() {
+            match self.device.try_read(space) {
+                Ok(length) => self.intake.commit(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) => {
+                    tracing::warn!(%error, "The gateway's device could not be read");
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Seals a (super-)packet for the client that it is for.
+    fn seal(&mut self, taken: &mut Taken, now: Moment) {
+        let length = taken.length.saturating_sub(VirtioHeader::LENGTH);
+        let Some((header, packet)) = taken.buffer.split_first_chunk_mut() else {
             return;
         };
-        let length = read.saturating_sub(VirtioHeader::LENGTH);
         let Some(client) = IpView::parse(&packet[..length]).map(|view| view.destination) else {
             return;
         };
@@ -298,6 +311,3 @@ const LARGEST_READ: usize = VirtioHeader::LENGTH + 65_536 + ROOM;
 
 /// What one turn of receiving fills in the processor's nearer cache.
 const ARENA: usize = 256 * 1024;
-
-/// Then the other direction gets its turn.
-const MAX_READS: u32 = 16;

@@ -64,7 +64,7 @@ impl std::fmt::Debug for Inbox {
 }
 
 /// Receive buffers a turn.
-const BATCH: usize = 4;
+const BATCH: usize = 2;
 
 /// A kernel that coalesces may hand over 64 datagrams at once.
 const RECEIVE_BUFFER: usize = 64 * 1500;

@@ -13,6 +13,7 @@ use tunnel_proto::gateways::TunnelConfig;
 use tunnel_proto::noise::SessionIndex;
 use tunnel_proto::offload::{Coalescer, ROOM, Segments, VirtioHeader};
 use tunnel_proto::packet::Headers;
+use tunnel_proto::queueing::Intake;
 use tunnel_proto::router::{self, Inward, Output, Outward, Router, SiteIndex};
 
 use super::site::{self, SiteTunnel, Waiting};
@@ -35,8 +36,7 @@ pub(super) struct Engine {
     sites: Vec<SiteTunnel>,
     seed: Seed,
 
-    /// One super-packet from the device, after its header.
-    buffer: Box<[u8]>,
+    intake: Intake,
     inbox: Inbox,
     outbox: Outbox,
     coalescer: Coalescer,
@@ -79,7 +79,7 @@ impl Engine {
             ports: bind(settings.mark)?,
             workers: Workers::start(&settings.attribute, &mailbox)?,
             coalescer: Coalescer::new(ARENA, device.offload()),
-            buffer: vec![0; LARGEST_READ].into(),
+            intake: Intake::new(LARGEST_READ),
             inbox: Inbox::new(),
             outbox: Outbox::patient(),
             sites: Vec::new(),
@@ -106,16 +106,18 @@ impl Engine {
             if self.obey(now).is_break() {
                 break;
             }
+            let has_read = ready.device || !self.intake.is_empty();
             let more_received = ready.sockets && self.receive(now);
-            let more_read = ready.device && self.read_device(now);
+            let more_read = has_read && self.read_device(now);
             let due = self.settle(now);
 
-            let pause = if more_received || more_read {
+            let must_wait = !self.outbox.is_empty();
+            let more_taken = !must_wait && !self.intake.is_empty();
+            let pause = if more_received || more_read || more_taken {
                 Duration::ZERO
             } else {
                 due.since((self.settings.clock)())
             };
-            let must_wait = !self.outbox.is_empty();
             let wants_room = must_wait && !self.outbox.is_stranded();
             let pause = if self.outbox.is_stranded() {
                 pause.min(STRANDED_PAUSE)
@@ -249,33 +251,49 @@ impl Engine {
         true
     }
 
-    /// Reads what programs send; returns whether there may be more.
+    /// Carries on what programs send; returns whether there may be more.
     fn read_device(&mut self, now: Moment) -> bool {
+        if !self.outbox.is_empty() {
+            return false;
+        }
         let mut taken = 0;
-        for _ in 0..MAX_READS {
-            let read = match self.device.try_read(&mut self.buffer) {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    tracing::warn!(%error, "The device could not be read");
+        for _ in 0..MAX_ROUNDS {
+            let is_drained = self.read_ahead();
+            while let Some(mut packet) = self.intake.take() {
+                taken += packet.length;
+                self.handle_read(&mut packet.buffer, packet.length, now);
+                self.intake.give_back(packet.buffer);
+                if self.outbox.waiting() > FLUSH_AT {
+                    self.outbox.flush(&self.ports);
+                }
+                if !self.outbox.has_room() {
                     return false;
                 }
-            };
-            let mut buffer = std::mem::take(&mut self.buffer);
-            self.handle_read(&mut buffer, read, now);
-            self.buffer = buffer;
-            if self.outbox.waiting() > FLUSH_AT {
-                self.outbox.flush(&self.ports);
+                if taken > MAX_TAKEN {
+                    return true;
+                }
             }
-            if !self.outbox.has_room() {
+            if is_drained {
                 return false;
-            }
-            taken += read;
-            if taken > MAX_TAKEN {
-                return true;
             }
         }
         true
+    }
+
+    /// Takes in what the device has, as far as there is room; returns whether
+    /// that was all.
+    fn read_ahead(&mut self) -> bool {
+        while let Some(space) = self.intake.space() {
+            match self.device.try_read(space) {
+                Ok(read) => self.intake.commit(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) => {
+                    tracing::warn!(%error, "The device could not be read");
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn handle_read(&mut self, buffer: &mut [u8], read: usize, now: Moment) {
@@ -298,32 +316,34 @@ impl Engine {
             expects_answer,
         } = outward
         {
-            self.seal(site, &header, rest, length, expects_answer, now);
+            let outgoing = Outgoing {
+                header,
+                length,
+                expects_answer,
+            };
+            self.seal(site, &outgoing, rest, now);
         }
     }
 
     /// Encrypts a packet, split as its header says, or lets it wait for a gateway.
-    fn seal(
-        &mut self,
-        number: SiteIndex,
-        header: &VirtioHeader,
-        buffer: &mut [u8],
-        length: usize,
-        expects_answer: bool,
-        now: Moment,
-    ) {
+    fn seal(&mut self, number: SiteIndex, outgoing: &Outgoing, buffer: &mut [u8], now: Moment) {
         let Some(site) = self.sites.iter_mut().find(|site| site.number == number) else {
             return;
         };
+        let Outgoing {
+            header,
+            length,
+            expects_answer,
+        } = *outgoing;
         if !site.gateways.can_send() {
             site.wait(Waiting {
-                header: *header,
+                header,
                 packet: buffer[..length].to_vec(),
                 expects_answer,
             });
             return;
         }
-        let Ok(mut segments) = Segments::new(*header, buffer, length) else {
+        let Ok(mut segments) = Segments::new(header, buffer, length) else {
             return;
         };
         while let Some(segment) = segments.next() {
@@ -400,7 +420,12 @@ impl Engine {
         } = waiting;
         let length = packet.len();
         packet.resize(length + ROOM, 0);
-        self.seal(number, &header, &mut packet, length, expects_answer, now);
+        let outgoing = Outgoing {
+            header,
+            length,
+            expects_answer,
+        };
+        self.seal(number, &outgoing, &mut packet, now);
     }
 
     /// Carries out what the router asks for.
@@ -478,6 +503,13 @@ impl Engine {
     }
 }
 
+/// How a packet leaves for its site.
+struct Outgoing {
+    header: VirtioHeader,
+    length: usize,
+    expects_answer: bool,
+}
+
 /// Decrypts a datagram; returns whose it is and how long the packet in it is.
 fn open(
     sites: &mut [SiteTunnel],
@@ -543,10 +575,10 @@ const LARGEST_READ: usize = VirtioHeader::LENGTH + 65_536 + ROOM;
 /// What is decrypted before it is given to the device: a few super-packets.
 const ARENA: usize = 256 * 1024;
 
-/// Then the other direction gets its turn: a few packets of many bytes, or many
-/// of few, so that a ping beside a transfer does not wait long.
-const MAX_READS: u32 = 64;
-const MAX_TAKEN: usize = 96 * 1024;
+/// Then the other direction gets its turn: one packet of many bytes, or many of
+/// few. Long turns make acknowledgements come in bursts, and these make queues.
+const MAX_ROUNDS: u32 = 4;
+const MAX_TAKEN: usize = 32 * 1024;
 const MAX_INBOXES: u32 = 1;
 
 /// About one super-packet: more would only wait here.

@@ -258,3 +258,75 @@ const UDP_CHECKSUM: usize = 6;
 const ICMP_CHECKSUM: usize = 2;
 const ECHO_ID: usize = 4;
 const MSS_OPTION: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lowered_segment_size_keeps_a_whole_checksum_right_and_a_partial_one_alone() {
+        for padding in [0, 1] {
+            for is_partial in [false, true] {
+                let mut packet = syn(1460, padding);
+                let headers = Headers::parse(&packet).unwrap();
+                let before = checksum_of(&packet);
+
+                clamp_mss(&mut packet, &headers, 1380, is_partial);
+
+                let at = 20 + 20 + padding + 2;
+                assert_eq!(packet[at..at + 2], 1380_u16.to_be_bytes());
+                if is_partial {
+                    assert_eq!(checksum_of(&packet), before);
+                } else {
+                    assert_eq!(checksum_of(&packet), computed(&packet), "{padding}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_without_a_length_ends_the_search() {
+        let mut packet = syn(1460, 0);
+        packet[40..44].copy_from_slice(&[8, 0, MSS_OPTION, 4]);
+        let before = packet.clone();
+        let headers = Headers::parse(&packet).unwrap();
+
+        clamp_mss(&mut packet, &headers, 1380, false);
+
+        assert_eq!(packet, before);
+    }
+
+    /// A SYN whose segment size stands behind `padding` bytes of no operation.
+    fn syn(size: u16, padding: usize) -> Vec<u8> {
+        let mut packet = vec![0; 20 + 28];
+        packet[0] = 0x45;
+        packet[3] = 48;
+        packet[8..10].copy_from_slice(&[64, 6]);
+        packet[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        packet[20..24].copy_from_slice(&[0x9c, 0x40, 0, 80]);
+        packet[32..36].copy_from_slice(&[7 << 4, 2, 0xff, 0xff]);
+        packet[40..48].fill(1);
+        let at = 40 + padding;
+        packet[at..at + 2].copy_from_slice(&[MSS_OPTION, 4]);
+        packet[at + 2..at + 4].copy_from_slice(&size.to_be_bytes());
+        let checksum = computed(&packet);
+        packet[36..38].copy_from_slice(&checksum.to_be_bytes());
+        packet
+    }
+
+    fn checksum_of(packet: &[u8]) -> u16 {
+        u16::from_be_bytes([packet[36], packet[37]])
+    }
+
+    /// RFC 9293, section 3.1, in the plainest way.
+    fn computed(packet: &[u8]) -> u16 {
+        let mut segment = packet[20..].to_vec();
+        segment[16..18].fill(0);
+        let words = packet[12..20].chunks(2).chain(segment.chunks(2));
+        let mut sum = 6 + u32::try_from(segment.len()).unwrap();
+        sum += words
+            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+            .sum::<u32>();
+        !fold(sum)
+    }
+}
