@@ -60,9 +60,42 @@ pub(crate) enum Answer {
 pub(crate) struct Grant {
     pub(crate) resource: ResourceId,
     pub(crate) site: SiteId,
+    /// When live flows end unless the grant is renewed.
     pub(crate) lease_ends: Moment,
     /// When to ask again if the grant is in use.
     pub(crate) renew_at: Moment,
+    /// When the policy may say something else, because a time window begins or ends.
+    pub(crate) window_ends: Option<Moment>,
+    /// How long the policy lets it go on without being asked.
+    pub(crate) offline_until: Moment,
+    /// Why live flows end with the lease, if they do.
+    pub(crate) lapse: Lapse,
+}
+
+/// Why a permission runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lapse {
+    /// Nobody has tried to renew it, or the answer is on its way.
+    NotRenewed,
+    /// The policy could not be asked to renew it.
+    Offline,
+}
+
+impl Grant {
+    /// Returns whether a flow may open by this grant; live flows may go on for
+    /// as long as the lease runs.
+    fn opens(&self, now: Moment) -> bool {
+        now < self.lease_ends && self.window_ends.is_none_or(|ends| now < ends)
+    }
+}
+
+impl From<Lapse> for Denial {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::NotRenewed => Reason::LeaseExpired.into(),
+            Lapse::Offline => Reason::Offline.into(),
+        }
+    }
 }
 
 impl AccessMap {
@@ -86,7 +119,7 @@ impl AccessMap {
         }
 
         match self.content.answers.get(flow) {
-            Some(Answer::Granted(grant)) if now < grant.lease_ends => {
+            Some(Answer::Granted(grant)) if grant.opens(now) => {
                 Verdict::Permitted(Permit::new(flow, grant))
             }
             Some(Answer::Refused { denial, until, .. }) if now < *until => {
@@ -118,9 +151,8 @@ impl AccessMap {
                 ..Permit::new(flow, grant)
             }),
             Some(Answer::Refused { denial, .. }) => Err(denial.clone()),
-            Some(Answer::Granted(_) | Answer::Reviewing { .. }) | None => {
-                Err(Reason::LeaseExpired.into())
-            }
+            Some(Answer::Granted(grant)) => Err(grant.lapse.into()),
+            Some(Answer::Reviewing { .. }) | None => Err(permit.lapse()),
         }
     }
 
@@ -164,7 +196,7 @@ impl AccessMap {
         let mut known = None;
         for (flow, answer) in self.content.answers.iter() {
             match answer {
-                Answer::Granted(grant) if grant.resource == *resource && now < grant.lease_ends => {
+                Answer::Granted(grant) if grant.resource == *resource && grant.opens(now) => {
                     return Some(Ok(()));
                 }
                 Answer::Refused { denial, until, .. }
@@ -228,7 +260,7 @@ pub struct Question {
 /// # use connector_core::catalogue::{ResourceId, SiteId};
 /// # use connector_core::time::Moment;
 /// # fn forge(flow: Flow, resource: ResourceId, site: SiteId) -> Permit {
-/// Permit { flow, resource, site, lease_ends: Moment::default() }
+/// Permit { flow, resource, site, lease_ends: Moment::default(), lapse: todo!() }
 /// # }
 /// ```
 #[derive(Debug, PartialEq, Eq)]
@@ -238,6 +270,7 @@ pub struct Permit {
     resource: ResourceId,
     site: SiteId,
     lease_ends: Moment,
+    lapse: Lapse,
 }
 
 impl Permit {
@@ -247,6 +280,7 @@ impl Permit {
             resource: grant.resource.clone(),
             site: grant.site.clone(),
             lease_ends: grant.lease_ends,
+            lapse: grant.lapse,
         }
     }
 
@@ -272,6 +306,12 @@ impl Permit {
     #[must_use]
     pub fn lease_ends(&self) -> Moment {
         self.lease_ends
+    }
+
+    /// Returns why the flow ends when the permit stops being good.
+    #[must_use]
+    pub fn lapse(&self) -> Denial {
+        self.lapse.into()
     }
 }
 
@@ -386,6 +426,9 @@ mod tests {
             site: "hq".into(),
             lease_ends,
             renew_at: lease_ends,
+            window_ends: None,
+            offline_until: lease_ends,
+            lapse: Lapse::NotRenewed,
         }
     }
 

@@ -1,11 +1,16 @@
 //! What was decided, as it is written down: OCSF 1.8 Network Activity with the
-//! security-control profile.
+//! security-control profile, in a chain that cannot be quietly edited.
+
+pub mod chain;
+pub mod seal;
+pub mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use self::chain::Link;
 use crate::access::{Denial, Destination, Flow, Workload};
 use crate::catalogue::{Resource, ResourceId};
 use crate::configuration::Version;
@@ -63,13 +68,15 @@ pub enum DecidedBy {
     Pdp {
         /// The policy.
         policy: Option<Arc<str>>,
+        /// The server, as its kind and its URL.
+        server: Option<Arc<str>>,
     },
 }
 
 impl Record {
-    /// Writes the record as an OCSF event; `sequence` names it within this log.
+    /// Writes the record as an OCSF event; `link` names it within its log.
     #[must_use]
-    pub fn to_ocsf(&self, sequence: u64, product_version: &str) -> Value {
+    pub fn to_ocsf(&self, link: &Link, product_version: &str) -> Value {
         let (activity, action, disposition, severity, status) = match &self.outcome {
             Outcome::Denied(_) => (REFUSE, 2, 2, 2, 2),
             Outcome::Permitted { .. } => (OPEN, 1, 1, 1, 1),
@@ -87,15 +94,15 @@ impl Record {
             "status_id": status,
             "metadata": {
                 "version": "1.8.0",
-                "product": {"name": "ZTNA Connector", "vendor_name": "ZTNA Connector", "version": product_version},
+                "product": product(product_version),
                 "profiles": ["security_control"],
-                "sequence": sequence,
-                "uid": sequence.to_string(),
+                "sequence": link.sequence,
+                "uid": link.sequence.to_string(),
             },
             "dst_endpoint": self.destination(),
             "connection_info": {"direction_id": 2, "protocol_name": self.flow.protocol.transport()},
             "authorizations": [{"decision": self.word()}],
-            "unmapped": self.unmapped(),
+            "unmapped": self.unmapped(link),
         });
         if let Some(actor) = self.actor() {
             event["actor"] = actor;
@@ -109,6 +116,7 @@ impl Record {
         }
         if let DecidedBy::Pdp {
             policy: Some(policy),
+            ..
         } = &self.decided_by
         {
             event["authorizations"][0]["policy"] = json!({"uid": &**policy});
@@ -179,8 +187,9 @@ impl Record {
         (!process.is_empty()).then(|| process.into())
     }
 
-    fn unmapped(&self) -> Value {
+    fn unmapped(&self, link: &Link) -> Value {
         let mut unmapped = json!({
+            "chain": link.to_json(),
             "target": self.flow.to_string(),
             "decided_by": match self.decided_by {
                 DecidedBy::Local => "local",
@@ -190,6 +199,13 @@ impl Record {
             "trust_level": self.verdict.trust_level().as_str(),
             "checks_unmet": self.verdict.unmet().iter().map(|check| check.as_str()).collect::<Vec<_>>(),
         });
+        if let DecidedBy::Pdp {
+            server: Some(server),
+            ..
+        } = &self.decided_by
+        {
+            unmapped["pdp"] = (&**server).into();
+        }
         if let Some(resource) = self.resource.as_ref().map(|resource| &resource.id) {
             unmapped["resource"] = ResourceId::as_str(resource).into();
         }
@@ -206,6 +222,10 @@ impl Record {
     }
 }
 
+fn product(version: &str) -> Value {
+    json!({"name": "ZTNA Connector", "vendor_name": "ZTNA Connector", "version": version})
+}
+
 const NETWORK_ACTIVITY: u64 = 4001;
 const OPEN: u64 = 1;
 const RESET: u64 = 3;
@@ -219,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_record_has_every_member_that_the_class_requires() {
-        let event = record(wiki(80), None).to_ocsf(3, "0.1.0");
+        let event = record(wiki(80), None).to_ocsf(&link(3), "0.1.0");
 
         assert_eq!(event["class_uid"], 4001);
         assert_eq!(event["category_uid"], 4);
@@ -244,7 +264,7 @@ mod tests {
             ..wiki(0)
         };
 
-        let event = record(ping, Some(4711)).to_ocsf(1, "0.1.0");
+        let event = record(ping, Some(4711)).to_ocsf(&link(1), "0.1.0");
 
         let process = &event["actor"]["process"];
         assert_eq!(process["pid"], 4711);
@@ -254,6 +274,13 @@ mod tests {
         assert_eq!(process["ancestry"][1]["path"], "/usr/lib/systemd/systemd");
         assert_eq!(event["connection_info"]["protocol_name"], "icmp");
         assert!(event["dst_endpoint"].get("port").is_none());
+    }
+
+    fn link(sequence: u64) -> Link {
+        Link {
+            sequence,
+            ..Link::first(chain::LogId::from_random(&[7; 16]))
+        }
     }
 
     fn record(flow: Flow, process: Option<u32>) -> Record {

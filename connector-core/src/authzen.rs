@@ -1,15 +1,23 @@
 //! The policy's question and answer on the wire: OpenID AuthZEN Authorization API 1.0.
 
+mod evaluations;
+mod metadata;
+mod strict;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::access::{Denial, Destination, Reason, Workload};
 use crate::catalogue::Resource;
-use crate::identity::{HostId, Person, SessionId};
+use crate::identity::{Assurance, HostId, Person, SessionId};
 use crate::posture::Verdict;
 use crate::time::WallTime;
+
+pub use self::evaluations::{Unanswered, evaluations, parse_evaluations};
+pub use self::metadata::{Endpoints, metadata_url};
 
 /// Everything that a decision is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +26,8 @@ pub struct AccessRequest {
     pub person: Arc<Person>,
     /// In which session.
     pub session: SessionId,
+    /// How sure the identity provider is of the person, where it has said so.
+    pub assurance: Option<Arc<Assurance>>,
     /// From which host.
     pub host: Option<HostId>,
     /// In which state.
@@ -37,7 +47,7 @@ impl AccessRequest {
     /// since not every decision point shows the context to its policies.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut request = json!({
             "subject": {
                 "type": "user",
                 "id": &*self.person.subject,
@@ -57,7 +67,14 @@ impl AccessRequest {
                 "session_id": self.session.as_str(),
                 "posture": {"trust_level": self.verdict.trust_level().as_str()},
             },
-        })
+        });
+        if let Some(assurance) = &self.assurance {
+            request["context"]["assurance"] = json!({
+                "namespace": &*assurance.namespace,
+                "level": &*assurance.level,
+            });
+        }
+        request
     }
 
     fn resource_properties(&self) -> Value {
@@ -132,6 +149,67 @@ pub struct Decision {
     pub outcome: Result<(), Denial>,
     /// The policy that decided, if the answer names it.
     pub policy: Option<Arc<str>>,
+    /// Which server answered, as its kind and its URL; none if no server was asked.
+    pub answered_by: Option<Arc<str>>,
+    /// The version of the policies, if the answer names it.
+    pub commit: Option<Arc<str>>,
+    /// How long the answer may be relied on, if the policy has a say in it.
+    pub lease: Option<Duration>,
+    /// How long a permission still counts without the control plane; absent is not at all.
+    pub offline: Option<Duration>,
+    /// When time alone may change the answer.
+    pub valid_until: Option<WallTime>,
+    /// What the policy wants the administrator to read.
+    pub reason_admin: Option<Arc<str>>,
+    /// How the person could get access.
+    pub access: Access,
+}
+
+impl Decision {
+    /// Returns a permission without anything else.
+    #[must_use]
+    pub fn permitted() -> Self {
+        Self {
+            outcome: Ok(()),
+            policy: None,
+            answered_by: None,
+            commit: None,
+            lease: None,
+            offline: None,
+            valid_until: None,
+            reason_admin: None,
+            access: Access::default(),
+        }
+    }
+
+    /// Returns a refusal without anything else.
+    #[must_use]
+    pub fn denied(denial: Denial) -> Self {
+        Self {
+            outcome: Err(denial),
+            ..Self::permitted()
+        }
+    }
+}
+
+/// How a person who was refused could get access.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// What the person can do themselves, as a sentence.
+    pub remedy: Option<Arc<str>>,
+    /// Who can approve a request for access.
+    pub requestable: Option<Arc<str>>,
+    /// How to sign in again so that it would be enough.
+    pub step_up: Option<StepUp>,
+}
+
+/// A stronger way of signing in (RFC 9470 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepUp {
+    /// The authentication contexts, of which one is needed, separated by blanks.
+    pub acr_values: Option<Arc<str>>,
+    /// How long ago the person may have signed in at most.
+    pub max_age: Option<Duration>,
 }
 
 /// Reads the answer to an evaluation (§6.2). What cannot be read, or obliges
@@ -141,38 +219,59 @@ pub struct Decision {
 ///
 /// [`Malformed`] if the body is no decision.
 pub fn parse_decision(body: &[u8]) -> Result<Decision, Malformed> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| Malformed {
-        problem: error.to_string(),
-    })?;
+    decision_of(strict::parse(body)?)
+}
+
+fn decision_of(answer: Value) -> Result<Decision, Malformed> {
+    // Serde would take an array for the members in their order.
+    if !answer.is_object() {
+        return Err(Malformed::new("it is no object"));
+    }
+    let answer: Answer =
+        serde_json::from_value(answer).map_err(|error| Malformed::new(error.to_string()))?;
     let context = answer.context.unwrap_or_default();
 
     let obliged = context
         .get("obligations")
         .is_some_and(|obligations| obligations.as_array().is_none_or(|list| !list.is_empty()));
     if answer.decision && obliged {
-        return Err(Malformed {
-            problem: "the permission carries obligations, which this version cannot fulfil".into(),
-        });
+        return Err(Malformed::new(
+            "the permission carries obligations, which this version cannot fulfil",
+        ));
     }
 
-    let policy = text(&context, "policy");
+    let valid_until = seconds(&context, "valid_until")?.map(|since_1970| {
+        let epoch = WallTime::from_unix_millis(0);
+        epoch + since_1970
+    });
+    let described = Decision {
+        policy: text(&context, "policy"),
+        commit: text(&context, "commit"),
+        lease: seconds(&context, "lease")?,
+        offline: seconds(&context, "offline")?,
+        valid_until,
+        reason_admin: reason(&context, "reason_admin"),
+        access: Access {
+            remedy: text(&context, "remedy"),
+            requestable: text(&context, "requestable"),
+            step_up: step_up(&context),
+        },
+        ..Decision::permitted()
+    };
     if answer.decision {
-        return Ok(Decision {
-            outcome: Ok(()),
-            policy,
-        });
+        return Ok(described);
     }
-    let reason = match context.get("code").and_then(Value::as_str) {
+    let code = match context.get("code").and_then(Value::as_str) {
         Some("posture_unmet") => Reason::PostureUnmet,
         Some(_) | None => Reason::PolicyDenied,
     };
-    let explanation = reason_for_user(&context);
+    let denial = Denial {
+        reason: code,
+        explanation: reason(&context, "reason_user"),
+    };
     Ok(Decision {
-        outcome: Err(Denial {
-            reason,
-            explanation,
-        }),
-        policy,
+        outcome: Err(denial),
+        ..described
     })
 }
 
@@ -183,15 +282,23 @@ pub struct Malformed {
     problem: String,
 }
 
+impl Malformed {
+    fn new(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Answer {
     decision: bool,
     context: Option<Map<String, Value>>,
 }
 
-/// Takes `reason_user` as a text, or as an object of texts keyed by code (§5.5.1).
-fn reason_for_user(context: &Map<String, Value>) -> Option<Arc<str>> {
-    let reason = match context.get("reason_user")? {
+/// Takes a reason as a text, or as an object of texts keyed by code (§5.5.1).
+fn reason(context: &Map<String, Value>, member: &str) -> Option<Arc<str>> {
+    let reason = match context.get(member)? {
         Value::String(reason) => Some(reason),
         Value::Object(reasons) => reasons.values().find_map(|reason| match reason {
             Value::String(reason) => Some(reason),
@@ -210,9 +317,44 @@ fn text(context: &Map<String, Value>, member: &str) -> Option<Arc<str>> {
     context.get(member)?.as_str().map(printable)
 }
 
+/// Takes a number of seconds. What limits a permission and cannot be read must
+/// not be left out.
+fn seconds(context: &Map<String, Value>, member: &str) -> Result<Option<Duration>, Malformed> {
+    match context.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value
+            .as_u64()
+            .map(|seconds| Some(Duration::from_secs(seconds)))
+            .ok_or_else(|| Malformed {
+                problem: format!("its {member} is no whole number of seconds"),
+            }),
+    }
+}
+
+/// Takes a way to step up as an object with RFC 9470's members, or as its
+/// `acr_values` alone.
+fn step_up(context: &Map<String, Value>) -> Option<StepUp> {
+    let step_up = match context.get("step_up")? {
+        Value::String(values) => StepUp {
+            acr_values: Some(printable(values)),
+            max_age: None,
+        },
+        Value::Object(members) => StepUp {
+            acr_values: text(members, "acr_values"),
+            max_age: members
+                .get("max_age")
+                .and_then(Value::as_u64)
+                .map(Duration::from_secs),
+        },
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => return None,
+    };
+    (step_up.acr_values.is_some() || step_up.max_age.is_some()).then_some(step_up)
+}
+
 /// Keeps what can be shown on one line, so that an answer can neither flood
 /// nor forge what people read.
-fn printable(text: &str) -> Arc<str> {
+#[must_use]
+pub fn printable(text: &str) -> Arc<str> {
     text.chars()
         .filter(|character| !character.is_control())
         .take(MAX_TEXT)
@@ -254,6 +396,7 @@ mod tests {
                 groups: vec![],
             }),
             session: SessionId::from("s"),
+            assurance: None,
             host: None,
             verdict: Verdict::default(),
             flow: Flow {
@@ -281,6 +424,31 @@ mod tests {
 
         assert_eq!(decision.outcome, Ok(()));
         assert_eq!(decision.policy, None);
+    }
+
+    #[test]
+    fn an_answer_may_limit_a_permission_and_say_how_to_get_one() {
+        let permission = parse_decision(
+            br#"{"decision":true,"context":{"lease":60,"offline":7200,"valid_until":1700000000,"commit":"bafy"}}"#,
+        )
+        .unwrap();
+        assert_eq!(permission.lease, Some(Duration::from_secs(60)));
+        assert_eq!(permission.offline, Some(Duration::from_secs(7200)));
+        let until = WallTime::from_unix_millis(1_700_000_000_000);
+        assert_eq!(permission.valid_until, Some(until));
+        assert_eq!(permission.commit.as_deref(), Some("bafy"));
+
+        let refusal = parse_decision(
+            br#"{"decision":false,"context":{"remedy":"do","requestable":"leads",
+                "reason_admin":{"en":"x"},"step_up":{"acr_values":"mfa","max_age":300}}}"#,
+        )
+        .unwrap();
+        assert_eq!(refusal.reason_admin.as_deref(), Some("x"));
+        assert_eq!(refusal.access.remedy.as_deref(), Some("do"));
+        assert_eq!(refusal.access.requestable.as_deref(), Some("leads"));
+        let step_up = refusal.access.step_up.unwrap();
+        assert_eq!(step_up.acr_values.as_deref(), Some("mfa"));
+        assert_eq!(step_up.max_age, Some(Duration::from_secs(300)));
     }
 
     #[test]
@@ -326,6 +494,8 @@ mod tests {
             "null",
             "true",
             "[]",
+            "[true]",
+            "[true,null]",
             "{}",
             "<html>",
             r#"{"decision":"true"}"#,
@@ -337,6 +507,10 @@ mod tests {
             r#"{"decision":true,"decision":true}"#,
             r#"{"decision":true,"context":{"obligations":[{"type":"step-up"}]}}"#,
             r#"{"decision":true,"context":{"obligations":"x"}}"#,
+            r#"{"decision":true,"context":{"lease":"60"}}"#,
+            r#"{"decision":true,"context":{"lease":-1}}"#,
+            r#"{"decision":true,"context":{"valid_until":1.5}}"#,
+            r#"{"decision":true,"context":{"obligations":["x"],"obligations":[]}}"#,
             &format!("{}true", "[".repeat(100_000)),
         ] {
             assert!(parse_decision(body.as_bytes()).is_err(), "{:.80}", body);

@@ -1,6 +1,7 @@
 //! The signed configuration: what the company offers and requires.
 
 mod document;
+mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,11 @@ use crate::posture::{Check, CheckId};
 use crate::time::{Moment, Now};
 
 pub use self::document::{
-    Document, RawCheck, RawGateway, RawIdentity, RawOrganisation, RawPolicy, RawPorts, RawPosture,
-    RawResource, RawSession, RawSite,
+    Document, RawCheck, RawGateway, RawIdentity, RawOrganisation, RawPorts, RawPosture,
+    RawResource, RawSession, RawSignals, RawSite,
+};
+pub use self::policy::{
+    Ledger, PdpProtocol, PolicyMode, PolicyPlan, RawPermguard, RawPolicy, RemotePdp, UnknownMode,
 };
 
 /// A verified and parsed configuration.
@@ -30,13 +34,15 @@ pub struct Configuration {
     /// Where people sign in.
     pub identity: IdentityProvider,
     /// Who decides.
-    pub pdp: Url,
+    pub policy: Arc<PolicyPlan>,
     /// When sessions end.
     pub session: SessionLimits,
     /// The protected applications, and where they live.
     pub catalogue: Arc<Catalogue>,
     /// What is measured about the device.
     pub posture: PosturePlan,
+    /// Who says when access ends, if anybody does.
+    pub signals: Option<Signals>,
 }
 
 /// The company that manages this device.
@@ -57,6 +63,15 @@ pub struct IdentityProvider {
     pub client_id: Arc<str>,
     /// The scopes to ask for; `openid` is always among them.
     pub scopes: Vec<Arc<str>>,
+}
+
+/// A transmitter of security events (OpenID Shared Signals Framework 1.0).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signals {
+    /// The transmitter's issuer identifier; nobody else's events count.
+    pub issuer: Url,
+    /// How long the transmitter may stay silent before nothing is permitted any more.
+    pub lease: Duration,
 }
 
 /// The two clocks that end a session.

@@ -1,26 +1,31 @@
 //! The connector itself: facts in, effects out.
 
 mod enforcer;
+mod facts;
 mod measuring;
+mod signalling;
 mod signing_in;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
 use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
-use crate::authzen::{AccessRequest, Decision};
-use crate::catalogue::Catalogue;
-use crate::configuration::{Configuration, IdentityProvider};
-use crate::identity::{HostId, Session, SessionId};
-use crate::posture::{Check, Facts, Measurement, Verdict};
+use crate::authzen::Decision;
+use crate::configuration::Configuration;
+use crate::identity::{HostId, Session};
+use crate::posture::{Check, Facts, Verdict};
+use crate::signals::Local;
 use crate::time::{Moment, Now};
 
 use self::enforcer::{Enforcer, Grounds};
+pub use self::facts::{
+    Attempt, Compliance, Effect, Event, PdpFailure, SignInMethod, SignalOutcome, SignalRecord,
+    Standing, TunnelPlan,
+};
 use self::measuring::Measuring;
+use self::signalling::Signalling;
 use self::signing_in::SigningIn;
 
 /// Decides, from what is known right now, what the device may reach.
@@ -41,6 +46,8 @@ pub struct Connector {
     access: Arc<AccessMap>,
     tunnel: Option<TunnelPlan>,
     effects: VecDeque<Effect>,
+    /// Since when answers have changed that have yet to be published.
+    unsettled: Option<Now>,
 }
 
 /// The facts that every answer rests on.
@@ -50,192 +57,8 @@ struct Known {
     configuration: Option<Configuration>,
     configuration_expired: bool,
     signing_in: SigningIn,
+    signalling: Signalling,
     verdict: Verdict,
-}
-
-/// Something that happened in the world.
-#[derive(Debug)]
-pub enum Event {
-    /// A flow waits for an answer.
-    AccessRequested(Question),
-    /// A signed configuration was verified.
-    ConfigurationAccepted(Box<Configuration>),
-    /// The policy answered, or could not be asked.
-    Evaluated {
-        /// The question's attempt.
-        attempt: Attempt,
-        /// The answer.
-        outcome: Result<Decision, PdpFailure>,
-        /// How long it took.
-        latency: Duration,
-    },
-    /// A permitted flow is over.
-    FlowClosed {
-        /// The flow.
-        flow: Flow,
-        /// Why it was ended, unless it ended by itself.
-        cut: Option<Denial>,
-    },
-    /// A permit was spent.
-    FlowOpened(Flow),
-    /// A flow was refused without asking the policy.
-    FlowRefused {
-        /// The flow.
-        flow: Flow,
-        /// Why.
-        denial: Denial,
-    },
-    /// The control plane admitted this host.
-    HostEnrolled(HostId),
-    /// The person switched the connector off.
-    Paused,
-    /// Checks were measured.
-    PostureMeasured(Vec<(Check, Measurement)>),
-    /// Somebody wants to see fresh findings.
-    PostureRefreshRequested,
-    /// A decision was written down, or could not be.
-    Recorded {
-        /// The question's attempt.
-        attempt: Attempt,
-        /// Whether it was written.
-        written: bool,
-    },
-    /// The person switched the connector on again.
-    Resumed,
-    /// The control plane admitted a person.
-    SessionOpened {
-        /// The sign-in's attempt.
-        attempt: Attempt,
-        /// The session.
-        session: Session,
-        /// How long ago the person signed in, if it was before this start.
-        signed_in_ago: Duration,
-    },
-    /// A sign-in did not lead to a session.
-    SignInFailed {
-        /// The sign-in's attempt.
-        attempt: Attempt,
-        /// Whether trying again by itself may help.
-        retry: bool,
-    },
-    /// Whoever asked for the sign-in under way no longer waits for it.
-    SignInAbandoned(Attempt),
-    /// Somebody wants to sign in.
-    SignInRequested(SignInMethod),
-    /// The person signed out.
-    SignOutRequested,
-    /// The service is about to end.
-    Stopping,
-}
-
-/// Something the driver must do.
-#[derive(Debug, PartialEq)]
-pub enum Effect {
-    /// Carry traffic by this plan, or none at all.
-    ApplyTunnel(Option<TunnelPlan>),
-    /// Tell the control plane that the session is over, and drop its keys.
-    EndSession(SessionId),
-    /// Ask the policy and report [`Event::Evaluated`].
-    Evaluate {
-        /// To be repeated in the answer.
-        attempt: Attempt,
-        /// The policy decision point's base URL.
-        pdp: Url,
-        /// The question.
-        request: Box<AccessRequest>,
-    },
-    /// Forget what an earlier sign-in left for the next start.
-    ForgetSignIn,
-    /// Measure these checks and report [`Event::PostureMeasured`].
-    Measure(Vec<Check>),
-    /// Hand a new access map to the tunnel and the proxy.
-    PublishAccess(Arc<AccessMap>),
-    /// Write this down and, if an attempt is given, report [`Event::Recorded`].
-    Record {
-        /// To be repeated in the report.
-        attempt: Option<Attempt>,
-        /// What to write.
-        record: Box<Record>,
-    },
-    /// Sign in and report [`Event::SessionOpened`] or [`Event::SignInFailed`].
-    SignIn {
-        /// To be repeated in the report.
-        attempt: Attempt,
-        /// Where.
-        provider: IdentityProvider,
-        /// How.
-        method: SignInMethod,
-    },
-}
-
-/// How to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignInMethod {
-    /// The person goes to the identity provider in a browser.
-    Browser,
-    /// With what an earlier sign-in left in the store.
-    Stored,
-}
-
-/// What the tunnel needs to carry a session's traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TunnelPlan {
-    /// The session, whose key the gateways know.
-    pub session: SessionId,
-    /// The addresses that the tunnel speaks from.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// The sites and their gateways.
-    pub catalogue: Arc<Catalogue>,
-}
-
-/// Ties an answer to its question, so that a late answer is told from a current one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(u64);
-
-impl Attempt {
-    fn take(&mut self) -> Self {
-        self.0 += 1;
-        *self
-    }
-}
-
-/// Why the policy could not be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PdpFailure {
-    /// No answer within the time allowed.
-    Late,
-    /// An answer that is no decision.
-    Malformed,
-    /// An answer with another status than 200.
-    Status(u16),
-    /// No connection.
-    Unreachable,
-}
-
-impl From<PdpFailure> for Reason {
-    fn from(failure: PdpFailure) -> Self {
-        match failure {
-            PdpFailure::Late => Self::PdpLate,
-            PdpFailure::Malformed => Self::PdpMalformed,
-            PdpFailure::Status(status) => Self::PdpStatus(status),
-            PdpFailure::Unreachable => Self::PdpUnreachable,
-        }
-    }
-}
-
-/// Where the connector stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// No configuration is in force.
-    NotConfigured,
-    /// Switched off by the person.
-    Paused,
-    /// Signed in, enforcing.
-    Ready,
-    /// Nobody is signed in; everything is denied.
-    SignedOut,
-    /// The person is at the identity provider.
-    SigningIn,
 }
 
 impl Connector {
@@ -252,11 +75,17 @@ impl Connector {
             access: Arc::default(),
             tunnel: None,
             effects: VecDeque::new(),
+            unsettled: None,
         }
     }
 
     /// Feeds one thing that happened in the world.
+    ///
+    /// What changes the grounds that answers rest on takes effect at once. Of
+    /// single flows and answers many may be fed together: what follows from them
+    /// is published once, when no other effect is left.
     pub fn handle_event(&mut self, event: Event, now: Now) {
+        let is_of_one_flow = event.is_of_one_flow();
         match event {
             Event::AccessRequested(question) => self.request_access(question, now),
             Event::ConfigurationAccepted(configuration) => self.configure(*configuration, now),
@@ -272,7 +101,9 @@ impl Connector {
             }
             Event::FlowRefused { flow, denial } => self.note_refused(flow, denial, now),
             Event::HostEnrolled(host) => self.known.host = Some(host),
+            Event::NetworkChanged => self.renew_all(now),
             Event::Paused => self.paused = true,
+            Event::PolicyChanged { .. } => self.reconsider(now),
             Event::PostureMeasured(measurements) => self.measuring.handle_measured(measurements),
             Event::PostureRefreshRequested => self.measuring.refresh(),
             Event::Recorded { attempt, written } => {
@@ -283,18 +114,7 @@ impl Connector {
                 attempt,
                 session,
                 signed_in_ago,
-            } => {
-                let limits = self.known.configuration.as_ref().map(|known| known.session);
-                if self.known.signing_in.handle_opened(
-                    attempt,
-                    session,
-                    signed_in_ago,
-                    limits,
-                    now.moment,
-                ) {
-                    self.enforcer.clear();
-                }
-            }
+            } => self.open_session(attempt, session, signed_in_ago, now),
             Event::SignInAbandoned(attempt) => self.known.signing_in.handle_abandoned(attempt),
             Event::SignInFailed { attempt, retry } => {
                 self.known
@@ -305,10 +125,19 @@ impl Connector {
                 self.known.signing_in.handle_requested(method, now.moment)
             }
             Event::SignOutRequested => self.known.signing_in.handle_signed_out(),
+            Event::SignalReceived(event) => self.note_signal(*event, now),
+            Event::SignalsHeard => self.known.signalling.vouch(now.moment),
+            Event::SignalsRestored(compliance) => {
+                self.known.signalling.note_compliance(compliance);
+            }
             Event::Stopping => self.stopping = true,
         }
 
-        self.settle(now);
+        if is_of_one_flow {
+            self.unsettled = Some(now);
+        } else {
+            self.settle(now);
+        }
     }
 
     /// Lets time pass.
@@ -319,10 +148,16 @@ impl Connector {
     /// Returns what the driver must do next, until there is nothing left.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.effects.is_empty()
+            && let Some(now) = self.unsettled.take()
+        {
+            self.settle(now);
+        }
         self.effects.pop_front()
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) is next due.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is next due; to be asked
+    /// once no effect is left.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
         let configuration = self.known.configuration.as_ref();
@@ -332,6 +167,7 @@ impl Connector {
         expiry
             .into_iter()
             .chain(signing_in)
+            .chain(self.known.signalling.poll_timeout())
             .chain(self.measuring.poll_timeout())
             .chain(self.enforcer.poll_timeout())
             .min()
@@ -391,9 +227,42 @@ impl Connector {
 
     fn configure(&mut self, configuration: Configuration, now: Now) {
         self.measuring.plan(&configuration.posture, now.moment);
+        let signals = configuration.signals.as_ref();
+        self.known
+            .signalling
+            .follow(signals, now.moment, &mut self.effects);
         self.known.configuration = Some(configuration);
         self.known.configuration_expired = false;
         self.reconsider(now);
+    }
+
+    fn open_session(
+        &mut self,
+        attempt: Attempt,
+        session: Session,
+        signed_in_ago: Duration,
+        now: Now,
+    ) {
+        let limits = self.known.configuration.as_ref().map(|known| known.session);
+        let signing_in = &mut self.known.signing_in;
+        let is_stored = signing_in.is_from_the_store(attempt);
+        if !signing_in.handle_opened(attempt, session, signed_in_ago, limits, now.moment) {
+            return;
+        }
+        self.enforcer.clear();
+        // The control plane has just admitted the person.
+        self.known.signalling.vouch(now.moment);
+        let local = Local {
+            host: self.known.host.as_ref(),
+            session: self.known.signing_in.session(),
+        };
+        let revoked = self
+            .known
+            .signalling
+            .claim(|event| is_stored && event.subject.concerns_any_session(local));
+        if let Some(explanation) = revoked {
+            self.known.signing_in.handle_revoked(explanation);
+        }
     }
 
     fn request_access(&mut self, question: Question, now: Now) {
@@ -455,6 +324,7 @@ impl Connector {
 
     /// Drops facts that have lapsed, and publishes what follows from the rest.
     fn settle(&mut self, now: Now) {
+        self.unsettled = None;
         self.known.expire_configuration(now.moment);
         let provider = self
             .known
@@ -471,7 +341,13 @@ impl Connector {
         }
         self.measuring.settle(now.moment, &mut self.effects);
 
-        let verdict = self.measuring.verdict(now.moment);
+        if self.known.signalling.settle(now.moment) {
+            // What was permitted rested on hearing of it when it no longer is.
+            self.enforcer.clear();
+        }
+
+        let mut verdict = self.measuring.verdict(now.moment);
+        self.known.signalling.worsen(&mut verdict);
         if verdict != self.known.verdict {
             self.known.verdict = verdict;
             self.reconsider(now);
@@ -496,6 +372,14 @@ impl Connector {
         }
     }
 
+    /// Asks again in another network, where the policy may be out of reach for a
+    /// moment: nothing ends unless it says no.
+    fn renew_all(&mut self, now: Now) {
+        if let Some(grounds) = self.known.grounds(now) {
+            self.enforcer.renew_all(&grounds, &mut self.effects);
+        }
+    }
+
     fn closed(&self) -> Option<Denial> {
         if self.stopping {
             return Some(Reason::Stopping.into());
@@ -504,9 +388,13 @@ impl Connector {
             return Some(self.known.why_not_configured().into());
         }
         if self.known.signing_in.session().is_none() {
-            return Some(self.known.signing_in.why_signed_out().into());
+            return Some(self.known.signing_in.why_signed_out());
         }
-        self.paused.then(|| Reason::Paused.into())
+        if self.paused {
+            return Some(Reason::Paused.into());
+        }
+        let is_silent = self.known.signalling.is_silent();
+        is_silent.then(|| Reason::SignalsSilent.into())
     }
 
     fn publish_tunnel(&mut self) {

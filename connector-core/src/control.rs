@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::audit::chain::LogId;
 use crate::network::Prefix;
 
 /// Where a control plane is discovered, below its base URL.
@@ -12,6 +13,9 @@ pub const DISCOVERY_PATH: &str = ".well-known/ztna-control-plane";
 
 /// The `typ` of an assertion by which a host or a session proves its key.
 pub const ASSERTION_TYPE: &str = "ztna-assertion+jwt";
+
+/// The media type of lines of the decision log.
+pub const RECORDS_TYPE: &str = "application/x-ndjson";
 
 /// The `typ` of an enrolment proof.
 pub const ENROLMENT_TYPE: &str = "ztna-enrolment+jwt";
@@ -29,6 +33,22 @@ pub struct Discovery {
     pub session_endpoint: Url,
     /// `GET`: returns the signed configuration; `ETag`, `If-None-Match` and `?wait=SECONDS`.
     pub configuration_endpoint: Url,
+    /// `POST` lines of the decision log: returns [`RecordsAccepted`]. None where nobody takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_endpoint: Option<Url>,
+    /// `GET`: returns the signed head of the policy store, like the configuration. None where there is no store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_head_endpoint: Option<Url>,
+    /// `POST` [`ObjectsRequest`]: returns objects of the policy store, as a pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_objects_endpoint: Option<Url>,
+}
+
+/// Asks for objects of the policy store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectsRequest {
+    /// Their names.
+    pub objects: Vec<String>,
 }
 
 /// A one-time value that a proof has to contain.
@@ -107,6 +127,15 @@ pub struct SessionGrant {
     pub addresses: Vec<IpAddr>,
     /// Seconds until the session ends at the latest.
     pub expires_in: u64,
+}
+
+/// How far the control plane has the lines of a host's decision log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsAccepted {
+    /// The log.
+    pub log: LogId,
+    /// The number of the last line up to which it has every one, or knows that it is gone.
+    pub through: u64,
 }
 
 /// An error that the control plane explains (RFC 9457, `application/problem+json`).

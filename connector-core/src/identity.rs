@@ -35,6 +35,17 @@ pub struct Session {
     pub expires_at: Moment,
     /// The same, for people.
     pub expires_wall: WallTime,
+    /// How sure the identity provider is of the person, where it has said so since.
+    pub assurance: Option<Arc<Assurance>>,
+}
+
+/// A level of assurance in the words of the framework that defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assurance {
+    /// The framework, as in `NIST-AAL`.
+    pub namespace: Arc<str>,
+    /// The level in it, as in `nist-aal2`.
+    pub level: Arc<str>,
 }
 
 impl Session {

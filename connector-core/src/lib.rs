@@ -16,6 +16,7 @@ pub mod jws;
 pub mod name;
 pub mod network;
 pub mod posture;
+pub mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

@@ -166,11 +166,11 @@ impl Facts {
     /// Returns what the findings add up to at `now`.
     #[must_use]
     pub fn verdict(&self, checks: &[Check], now: Moment) -> Verdict {
+        let findings = checks
+            .iter()
+            .map(|check| (check.id.clone(), self.finding(check, now)));
         Verdict {
-            findings: checks
-                .iter()
-                .map(|check| (check.id.clone(), self.finding(check, now)))
-                .collect(),
+            findings: Arc::new(findings.collect()),
         }
     }
 }
@@ -178,10 +178,16 @@ impl Facts {
 /// What all findings say at one moment; decisions rest on it as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Verdict {
-    findings: BTreeMap<CheckId, Finding>,
+    /// Shared, since every question and every record carries it.
+    findings: Arc<BTreeMap<CheckId, Finding>>,
 }
 
 impl Verdict {
+    /// Adds what somebody else found wrong; it can only make the verdict worse.
+    pub(crate) fn fail(&mut self, check: CheckId) {
+        Arc::make_mut(&mut self.findings).insert(check, Finding::Fail);
+    }
+
     /// Returns each check's finding.
     pub fn findings(&self) -> impl Iterator<Item = (&CheckId, Finding)> {
         self.findings.iter().map(|(id, finding)| (id, *finding))

@@ -8,7 +8,7 @@ use crate::access::{AccessMap, Denial, Permit, Question, Verdict};
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Catalogue, Resource, Site};
 use crate::configuration::{
-    Configuration, IdentityProvider, Organisation, PosturePlan, SessionLimits, Version,
+    Configuration, IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
 };
 use crate::connector::{Connector, Effect, Event, SignInMethod};
 use crate::identity::{Person, Session};
@@ -155,7 +155,7 @@ impl Company {
                 } => {
                     let outcome = Ok(Decision {
                         outcome: (self.policy)(&request),
-                        policy: None,
+                        ..Decision::permitted()
                     });
                     let latency = Duration::ZERO;
                     let event = Event::Evaluated {
@@ -175,8 +175,11 @@ impl Company {
                 }
                 other @ (Effect::ApplyTunnel(_)
                 | Effect::EndSession(_)
+                | Effect::FollowSignals(_)
                 | Effect::ForgetSignIn
                 | Effect::Measure(_)
+                | Effect::RecordSignal(_)
+                | Effect::RememberCompliance(_)
                 | Effect::SignIn { .. }) => others.push(other),
             }
         }
@@ -198,13 +201,14 @@ fn configuration(catalogue: Arc<Catalogue>, now: Moment) -> Configuration {
             client_id: "ztna-connector".into(),
             scopes: vec![],
         },
-        pdp: url("https://pdp.corp.test"),
+        policy: Arc::new(PolicyPlan::remote(url("https://pdp.corp.test"))),
         session: SessionLimits {
             idle: Duration::from_secs(10_000_000),
             absolute: Duration::from_secs(50_000_000),
         },
         catalogue,
         posture: PosturePlan::default(),
+        signals: None,
     }
 }
 
@@ -221,6 +225,7 @@ fn session(addresses: Vec<IpAddr>, now: Moment) -> Session {
         addresses,
         expires_at: now + Duration::from_secs(40_000_000),
         expires_wall: WallTime::from_unix_millis(1_835_399_199_999),
+        assurance: None,
     }
 }
 

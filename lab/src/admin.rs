@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::company::{self, Rule};
-use crate::control_plane::{ControlPlane, Feed, Sessions, is_json};
+use crate::control_plane::{ControlPlane, Feed, Policies, Sessions, is_json};
 use crate::http_server::{self, Task};
 use crate::pdp::{Interference, Pdp};
 use crate::peers::PeerTables;
 use crate::problem::Refusal;
+use crate::ssf::{Emission, Transmitter};
 
 /// What the levers move.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub struct AdminConfig {
     pub peers: Arc<PeerTables>,
     /// The decision point, unless somebody else's is used.
     pub pdp: Option<Arc<Pdp>>,
+    /// The policies that connectors decide by themselves.
+    pub policies: Arc<Policies>,
+    /// The transmitter of security events.
+    pub signals: Arc<Transmitter>,
     /// The gateways that can be stopped.
     pub gateways: Arc<dyn GatewaySwitch>,
     /// The protected applications.
@@ -116,6 +121,7 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/state", get(state))
         .route("/lab/decisions", get(decisions))
         .route("/lab/peers", get(peers))
+        .route("/lab/records", get(records))
         .route("/lab/sessions", get(sessions))
         .route("/lab/sessions/{id}/revoke", post(revoke_session))
         .route("/lab/gateways/{id}/{verb}", post(switch_gateway))
@@ -123,7 +129,11 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/enrolment-tokens", post(make_token))
         .route("/lab/pdp", post(interfere))
         .route("/lab/posture", post(change_posture))
+        .route("/lab/policies", post(commit_policies))
         .route("/lab/rules", post(change_rules))
+        .route("/lab/signals", get(signals).post(emit_signal))
+        .route("/lab/signals/lease", post(set_signals_lease))
+        .route("/lab/signals/mute", post(mute_signals))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&levers),
             refuse_browsers,
@@ -173,6 +183,10 @@ async fn decisions(State(levers): State<Arc<Levers>>) -> Result<Response, Refusa
 
 async fn peers(State(levers): State<Arc<Levers>>) -> Response {
     Json(levers.config.peers.list()).into_response()
+}
+
+async fn records(State(levers): State<Arc<Levers>>) -> Response {
+    Json(levers.config.control_plane.records()).into_response()
 }
 
 async fn sessions(State(levers): State<Arc<Levers>>) -> Response {
@@ -266,8 +280,63 @@ async fn change_rules(
     let rules: Vec<Rule> = read(&headers, body).await?;
     let posture = levers.posture();
     levers.check(&rules, &posture)?;
+    let commit = levers.config.policies.commit_rules(&rules);
+    commit.map_err(|error| Refusal::malformed(error.to_string()))?;
     levers.pdp()?.change_rules(|book| book.set_rules(rules));
     levers.publish(|_| {})
+}
+
+/// Commits files of Cedar, by name.
+async fn commit_policies(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let files: std::collections::BTreeMap<String, String> = read(&headers, body).await?;
+    let files: Vec<(String, String)> = files.into_iter().collect();
+    let commit = levers
+        .config
+        .policies
+        .commit(&files, "from the lab's admin");
+    let commit = commit.map_err(|error| Refusal::malformed(error.to_string()))?;
+    Ok(Json(json!({"commit": commit})))
+}
+
+async fn signals(State(levers): State<Arc<Levers>>) -> Json<Value> {
+    Json(levers.config.signals.view())
+}
+
+async fn emit_signal(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let emission: Emission = read(&headers, body).await?;
+    let jti = levers.config.signals.emit(&emission);
+    Ok(Json(json!({"jti": jti})))
+}
+
+async fn mute_signals(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let is_mute: bool = read(&headers, body).await?;
+    levers.config.signals.set_mute(is_mute);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_signals_lease(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let seconds: u64 = read(&headers, body).await?;
+    levers.publish(|document| {
+        if let Some(signals) = &mut document.signals {
+            signals.lease_seconds = seconds;
+        }
+    })
 }
 
 impl Levers {

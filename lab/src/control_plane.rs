@@ -4,6 +4,8 @@ mod admission;
 mod assertions;
 mod configuration;
 mod id_tokens;
+mod policies;
+mod records;
 mod sessions;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,14 +18,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Json, Router};
 use connector_core::control::{
-    Challenge, Discovery, Enrolled, Enrolment, SessionGrant, SessionRequest,
+    Challenge, Discovery, Enrolled, Enrolment, ObjectsRequest, RECORDS_TYPE, RecordsAccepted,
+    SessionGrant, SessionRequest,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use url::{Url, form_urlencoded};
 
 use self::admission::{Admission, CHALLENGE_LIFETIME};
-use self::assertions::{Asserter, Assertions};
+use self::assertions::Asserter;
+pub(crate) use self::assertions::{Assertions, claimed_issuer};
+use self::configuration::Published;
+use self::records::Records;
 use self::sessions::Opening;
 use crate::clock::Clock;
 use crate::http_server::{self, Task};
@@ -32,6 +38,8 @@ use crate::problem::Refusal;
 pub use self::admission::HostStore;
 pub use self::configuration::{Feed, NotPublished};
 pub use self::id_tokens::{IdTokens, Identity, InvalidIdToken};
+pub use self::policies::{NotCommitted, Policies};
+pub use self::records::RecordsView;
 pub use self::sessions::{NoSuchSession, SessionView, Sessions};
 
 /// What the control plane is made of.
@@ -45,6 +53,8 @@ pub struct ControlPlaneConfig {
     pub hosts: HostStore,
     /// Who may verify people.
     pub id_tokens: IdTokens,
+    /// The policies that connectors decide by themselves.
+    pub policies: Arc<Policies>,
     /// The open sessions.
     pub sessions: Arc<Sessions>,
 }
@@ -72,6 +82,8 @@ impl ControlPlane {
             clock: config.clock,
             feed: config.feed,
             id_tokens: config.id_tokens,
+            policies: config.policies,
+            records: Mutex::default(),
             sessions: config.sessions,
         });
         Ok(Self {
@@ -87,6 +99,17 @@ impl ControlPlane {
         &self.plane.base
     }
 
+    /// Returns the decision logs that hosts have handed over.
+    #[must_use]
+    pub fn records(&self) -> Vec<RecordsView> {
+        self.plane.records().list()
+    }
+
+    /// Returns the key of an admitted host.
+    pub(crate) fn host_key(&self, host: &str) -> Option<connector_core::jws::PublicKey> {
+        self.plane.admission().key_of(host)
+    }
+
     /// Makes a one-time enrolment token, good for ten minutes.
     ///
     /// # Errors
@@ -99,13 +122,16 @@ impl ControlPlane {
 }
 
 /// The paths that are served, with their methods.
-pub const ROUTES: [(&str, &str); 6] = [
+pub const ROUTES: [(&str, &str); 9] = [
     ("get", "/.well-known/ztna-control-plane"),
     ("post", "/v1/challenges"),
     ("post", "/v1/hosts"),
     ("get", "/v1/configuration"),
     ("post", "/v1/sessions"),
     ("delete", "/v1/sessions/{id}"),
+    ("post", "/v1/records"),
+    ("get", "/v1/policy/head"),
+    ("post", "/v1/policy/objects"),
 ];
 
 #[derive(Debug)]
@@ -116,6 +142,8 @@ struct Plane {
     assertions: Mutex<Assertions>,
     feed: Arc<Feed>,
     id_tokens: IdTokens,
+    policies: Arc<Policies>,
+    records: Mutex<Records>,
     sessions: Arc<Sessions>,
 }
 
@@ -127,6 +155,9 @@ fn router(plane: Arc<Plane>) -> Router {
         on(MethodFilter::GET, read_configuration),
         on(MethodFilter::POST, open_session),
         on(MethodFilter::DELETE, end_session),
+        on(MethodFilter::POST, accept_records),
+        on(MethodFilter::GET, read_policy_head),
+        on(MethodFilter::POST, read_policy_objects),
     ];
     ROUTES
         .into_iter()
@@ -167,6 +198,9 @@ async fn discover(State(plane): State<Arc<Plane>>) -> Result<Json<Discovery>, Re
         host_endpoint: endpoint("v1/hosts")?,
         session_endpoint: endpoint("v1/sessions")?,
         configuration_endpoint: endpoint("v1/configuration")?,
+        records_endpoint: Some(endpoint("v1/records")?),
+        policy_head_endpoint: Some(endpoint("v1/policy/head")?),
+        policy_objects_endpoint: Some(endpoint("v1/policy/objects")?),
     }))
 }
 
@@ -203,6 +237,40 @@ async fn read_configuration(
         .and_then(|value| value.to_str().ok());
 
     let published = plane.feed.newer_than(known, wait).await;
+    signed(known, published)
+}
+
+async fn read_policy_head(
+    State(plane): State<Arc<Plane>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let (Asserter::Host(_) | Asserter::Session(_)) = plane.authenticate_host(&headers).await?;
+    let wait = read_wait(query.as_deref().unwrap_or_default())?;
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+
+    let published = plane.policies.newer_than(known, wait).await;
+    signed(known, published)
+}
+
+async fn read_policy_objects(
+    State(plane): State<Arc<Plane>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let (Asserter::Host(_) | Asserter::Session(_)) = plane.authenticate_host(&headers).await?;
+    let request: ObjectsRequest = read_json(&headers, body).await?;
+    let headers = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    )];
+    Ok((headers, plane.policies.objects(&request.objects)).into_response())
+}
+
+/// Answers with a signed document, unless the caller has it already.
+fn signed(known: Option<&str>, published: Published) -> Result<Response, Refusal> {
     let etag = HeaderValue::from_str(&published.etag())
         .map_err(|error| Refusal::malformed(error.to_string()))?;
     if known.is_some_and(|known| published.matches(known)) {
@@ -215,7 +283,7 @@ async fn read_configuration(
             HeaderValue::from_static("application/jose"),
         ),
     ];
-    Ok((headers, published.jws.clone()).into_response())
+    Ok((headers, published.jws).into_response())
 }
 
 async fn open_session(
@@ -256,6 +324,30 @@ async fn open_session(
     Ok((not_stored(), Json(grant)).into_response())
 }
 
+async fn accept_records(
+    State(plane): State<Arc<Plane>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Json<RecordsAccepted>, Refusal> {
+    let host = plane.authenticate_host(&headers).await?.into_id();
+    if !is_of_type(&headers, RECORDS_TYPE) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The request is no list of records",
+            format!("Send it as {RECORDS_TYPE}."),
+        ));
+    }
+    let query = query.unwrap_or_default();
+    let after = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
+    let after = records::read_after(after.as_ref().map(|(_, text)| text.as_ref()))?;
+    let body = http_server::read_body_within(body, records::MAX_RECORDS).await?;
+    let key = plane.admission().key_of(&host);
+    let key = key.ok_or_else(|| Refusal::unauthenticated("the host is gone; enrol again"))?;
+    let accepted = plane.records().accept(&host, key, after, &body)?;
+    Ok(Json(accepted))
+}
+
 async fn end_session(
     State(plane): State<Arc<Plane>>,
     Path(id): Path<String>,
@@ -291,6 +383,12 @@ impl Plane {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     async fn authenticate_host(&self, headers: &HeaderMap) -> Result<Asserter, Refusal> {
         match self.authenticate(headers).await? {
             Asserter::Host(host) => Ok(Asserter::Host(host)),
@@ -307,7 +405,7 @@ impl Plane {
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
             .ok_or_else(|| Refusal::unauthenticated("send Authorization: Bearer ASSERTION"))?;
 
-        let claimed = assertions::claimed_issuer(jws)?;
+        let claimed = claimed_issuer(jws)?;
         let host = self.admission().key_of(&claimed);
         let (key, asserter) = match host {
             Some(key) => (key, Asserter::Host(claimed)),
@@ -337,6 +435,9 @@ async fn keep_house(plane: Arc<Plane>) {
         if let Err(error) = plane.feed.renew_if_due() {
             tracing::error!(%error, "the configuration cannot be renewed");
         }
+        if let Err(error) = plane.policies.renew_if_due() {
+            tracing::error!(%error, "the policy head cannot be renewed");
+        }
     }
 }
 
@@ -355,11 +456,15 @@ async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Resu
 
 /// Returns whether the headers announce JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
 }
 
 fn read_wait(query: &str) -> Result<Duration, Refusal> {

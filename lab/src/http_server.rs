@@ -85,10 +85,19 @@ where
 /// [`BodyError`] if it is larger, slow, or breaks off; no more than the limit
 /// is ever held.
 pub async fn read_body(body: Body) -> Result<Bytes, BodyError> {
-    let limited = Limited::new(body, MAX_BODY);
+    read_body_within(body, MAX_BODY).await
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+///
+/// As [`read_body`].
+pub async fn read_body_within(body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let limited = Limited::new(body, limit);
     match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(limit)),
         Ok(Err(_)) => Err(BodyError::Broken),
         Err(_) => Err(BodyError::TooSlow),
     }
@@ -100,9 +109,9 @@ pub enum BodyError {
     /// The connection ended or the framing is wrong.
     #[error("the body breaks off")]
     Broken,
-    /// More than [`MAX_BODY`].
-    #[error("the body is larger than {MAX_BODY} bytes")]
-    TooLarge,
+    /// More than the limit, in bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
     /// It did not arrive in time.
     #[error("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs())]
     TooSlow,

@@ -19,5 +19,6 @@ pub mod problem;
 pub mod random;
 pub mod running;
 pub mod sites;
+pub mod ssf;
 mod state_file;
 pub mod wireguard_uapi;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use connector_core::catalogue::Endpoint;
+use connector_core::configuration::{RawPermguard, RawPolicy};
 use lab::clock::Clock;
 use lab::company::Company;
 use lab::gateway;
@@ -40,9 +41,18 @@ struct Arguments {
     /// The connector's client id at the OpenID provider
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// Use this AuthZEN decision point in place of the lab's own
+    /// Use this decision point in place of the lab's own
     #[arg(long, value_name = "URL")]
     pdp: Option<String>,
+    /// Name a second decision point, for when the first is slow or away
+    #[arg(long, value_name = "URL", requires = "pdp")]
+    second_pdp: Option<String>,
+    /// The decision point is Permguard's: decide by the policies of this ledger
+    #[arg(long, value_name = "ZONE/LEDGER", requires = "pdp", value_parser = parse_ledger)]
+    permguard: Option<RawPermguard>,
+    /// Where decisions are made: remote, proximity (by the policy store, on the device) or proximity-then-remote
+    #[arg(long, value_name = "MODE", value_parser = ["remote", "proximity", "proximity-then-remote"])]
+    policy_mode: Option<String>,
     /// Use this WireGuard gateway in place of the lab's own; may be repeated
     #[arg(
         long,
@@ -93,13 +103,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         None => Company::built_in(),
     };
+    let policy = arguments.pdp.map(|pdp| RawPolicy {
+        kind: arguments.permguard.as_ref().map(|_| "permguard".to_owned()),
+        second_pdp: arguments.second_pdp,
+        permguard: arguments.permguard,
+        ..RawPolicy::remote(pdp)
+    });
     let lab = Lab::start(Options {
         company,
         state: arguments.state,
         listen: arguments.listen,
         issuer: arguments.issuer,
         client_id: arguments.client_id,
-        pdp: arguments.pdp,
+        policy,
+        policy_mode: arguments.policy_mode,
         external_gateways: arguments.external_gateway,
         site_resolver: arguments.site_resolver,
         clock: Clock::default(),
@@ -146,6 +163,20 @@ async fn end_of_stdin() {
     let mut stdin = tokio::io::stdin();
     let mut discarded = [0; 256];
     while let Ok(1..) = stdin.read(&mut discarded).await {}
+}
+
+fn parse_ledger(text: &str) -> Result<RawPermguard, String> {
+    let parts = text.split_once('/');
+    parts
+        .and_then(|(zone, ledger)| {
+            Some(RawPermguard {
+                zone: zone.parse().ok()?,
+                ledger: ledger.to_owned(),
+            })
+        })
+        .ok_or_else(|| {
+            "write a zone's number and a ledger's id, as in 273165098782/fd1ac44e".to_owned()
+        })
 }
 
 fn parse_gateway(text: &str) -> Result<ExternalGateway, String> {

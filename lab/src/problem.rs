@@ -62,7 +62,7 @@ impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Broken => Self::malformed(error.to_string()),
-            BodyError::TooLarge => Self::new(
+            BodyError::TooLarge(_) => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The request is too large",
                 error.to_string(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use connector_core::catalogue::Endpoint;
-use connector_core::configuration::{Document, RawGateway, RawIdentity, RawPolicy, RawSite};
+use connector_core::configuration::{
+    Document, RawGateway, RawIdentity, RawPolicy, RawSignals, RawSite,
+};
 use ed25519_dalek::SigningKey;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -14,11 +16,14 @@ use tokio::net::TcpListener;
 use crate::admin::{Admin, AdminConfig};
 use crate::clock::Clock;
 use crate::company::Company;
-use crate::control_plane::{ControlPlane, ControlPlaneConfig, Feed, HostStore, IdTokens, Sessions};
+use crate::control_plane::{
+    ControlPlane, ControlPlaneConfig, Feed, HostStore, IdTokens, Policies, Sessions,
+};
 use crate::idp::{Idp, IdpConfig};
 use crate::pdp::{Pdp, RuleBook};
 use crate::peers::{PeerTable, PeerTables};
 use crate::sites::Sites;
+use crate::ssf::Transmitter;
 use crate::wireguard_uapi::UapiSocket;
 use crate::{random, state_file};
 
@@ -35,8 +40,10 @@ pub struct Options {
     pub issuer: Option<String>,
     /// The client at the OpenID provider, if not the company's usual one.
     pub client_id: Option<String>,
-    /// Somebody else's AuthZEN decision point.
-    pub pdp: Option<String>,
+    /// Who decides, if not the lab's own decision point.
+    pub policy: Option<RawPolicy>,
+    /// Where decisions are made: `remote` unless told.
+    pub policy_mode: Option<String>,
     /// Somebody else's gateways; a site that has such has no others.
     pub external_gateways: Vec<ExternalGateway>,
     /// The first site's name server, if not the company's usual one.
@@ -125,6 +132,7 @@ impl Lab {
         let gateways = ready_gateways(&described);
         let peers = Arc::new(peer_tables(&options, &sites));
 
+        let signals_listener = listen((address, 0).into()).await?;
         let document = first_document(
             &options,
             RawIdentity {
@@ -132,24 +140,25 @@ impl Lab {
                 client_id,
                 scopes: company.identity.scopes.clone(),
             },
-            pdp.base(),
+            pdp.policy(),
             described,
+            &Transmitter::issuer_at(&signals_listener)?,
         );
-        let (identity, pdp_base) = (document.identity.clone(), document.policy.pdp.clone());
-        let feed = Arc::new(Feed::new(
-            policy_key(options.state.as_deref())?,
-            company.suffixes()?,
-            company.configuration_lifetime(),
-            options.clock.clone(),
-            document,
-        )?);
+        let identity = document.identity.clone();
+        let pdp_base = document.policy.pdp.clone().unwrap_or_default();
+        let (feed, policies) = start_feeds(&options, document)?;
         let sessions = Arc::new(Sessions::new(
             &company.session,
             Arc::clone(&peers),
             options.clock.clone(),
         )?);
         let control_plane =
-            Arc::new(start_control_plane(&options, &identity, &feed, &sessions).await?);
+            Arc::new(start_control_plane(&options, &identity, &feed, &policies, &sessions).await?);
+        let signals = Arc::new(Transmitter::start(
+            signals_listener,
+            Arc::clone(&control_plane),
+            options.clock.clone(),
+        )?);
 
         let ready = Ready {
             control_plane: control_plane.base().to_string(),
@@ -170,6 +179,8 @@ impl Lab {
                 sessions: Arc::clone(&sessions),
                 peers,
                 pdp: pdp.own(),
+                policies,
+                signals,
                 gateways: Arc::new(sites),
                 resources: company.resources.clone(),
                 posture: company.posture.clone(),
@@ -223,11 +234,25 @@ impl Server<Idp> {
     }
 }
 
-impl Server<Arc<Pdp>> {
-    fn base(&self) -> String {
+/// A decision point of the lab's own, or what a document says of somebody else's.
+#[derive(Debug)]
+enum Decider {
+    Foreign(RawPolicy),
+    Own(Arc<Pdp>),
+}
+
+impl Decider {
+    fn policy(&self) -> RawPolicy {
         match self {
-            Self::Foreign(base) => base.clone(),
-            Self::Own(pdp) => pdp.base().to_owned(),
+            Self::Foreign(policy) => policy.clone(),
+            Self::Own(pdp) => RawPolicy::remote(pdp.base()),
+        }
+    }
+
+    fn own(self) -> Option<Arc<Pdp>> {
+        match self {
+            Self::Foreign(_) => None,
+            Self::Own(pdp) => Some(pdp),
         }
     }
 }
@@ -246,20 +271,35 @@ async fn start_idp(options: &Options, client_id: &str) -> anyhow::Result<Server<
     Idp::start(listener, config).map(Server::Own)
 }
 
-async fn start_pdp(options: &Options) -> anyhow::Result<Server<Arc<Pdp>>> {
-    if let Some(base) = &options.pdp {
-        return Ok(Server::Foreign(base.clone()));
+async fn start_pdp(options: &Options) -> anyhow::Result<Decider> {
+    if let Some(policy) = &options.policy {
+        return Ok(Decider::Foreign(policy.clone()));
     }
     let company = &options.company;
     let rules = RuleBook::new(company.rules.clone(), &company.resources, &company.posture);
     let listener = listen((options.listen.ip(), 0).into()).await?;
-    Ok(Server::Own(Arc::new(Pdp::start(listener, rules)?)))
+    Ok(Decider::Own(Arc::new(Pdp::start(listener, rules)?)))
+}
+
+/// Starts what is signed with the policy key: the configuration and the policies.
+fn start_feeds(
+    options: &Options,
+    document: Document,
+) -> anyhow::Result<(Arc<Feed>, Arc<Policies>)> {
+    let company = &options.company;
+    let key = policy_key(options.state.as_deref())?;
+    let lifetime = company.configuration_lifetime();
+    let clock = &options.clock;
+    let policies = Policies::new(key.clone(), lifetime, clock.clone(), &company.rules)?;
+    let feed = Feed::new(key, company.suffixes()?, lifetime, clock.clone(), document)?;
+    Ok((Arc::new(feed), Arc::new(policies)))
 }
 
 async fn start_control_plane(
     options: &Options,
     identity: &RawIdentity,
     feed: &Arc<Feed>,
+    policies: &Arc<Policies>,
     sessions: &Arc<Sessions>,
 ) -> anyhow::Result<ControlPlane> {
     let hosts = match &options.state {
@@ -272,6 +312,7 @@ async fn start_control_plane(
         feed: Arc::clone(feed),
         hosts,
         id_tokens: IdTokens::new(&identity.issuer, &identity.client_id, clock)?,
+        policies: Arc::clone(policies),
         sessions: Arc::clone(sessions),
     };
     ControlPlane::start(listen(options.listen).await?, config)
@@ -281,8 +322,9 @@ async fn start_control_plane(
 fn first_document(
     options: &Options,
     identity: RawIdentity,
-    pdp: String,
+    policy: RawPolicy,
     sites: Vec<RawSite>,
+    signals: &url::Url,
 ) -> Document {
     let company = &options.company;
     Document {
@@ -291,11 +333,18 @@ fn first_document(
         expires_at: 0,
         organisation: company.organisation.clone(),
         identity,
-        policy: RawPolicy { pdp },
+        policy: RawPolicy {
+            mode: options.policy_mode.clone(),
+            ..policy
+        },
         session: company.session.limits(),
         sites,
         resources: company.resources.clone(),
         posture: company.posture.clone(),
+        signals: Some(RawSignals {
+            issuer: signals.to_string(),
+            lease_seconds: SIGNALS_LEASE,
+        }),
     }
 }
 
@@ -393,3 +442,6 @@ fn policy_key(state: Option<&Path>) -> anyhow::Result<SigningKey> {
     state_file::write(&path, &key.to_bytes())?;
     Ok(key)
 }
+
+/// Seconds that the transmitter may stay silent before devices deny everything.
+const SIGNALS_LEASE: u64 = 300;

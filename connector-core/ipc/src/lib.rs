@@ -14,8 +14,9 @@ mod status;
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::status::{
     AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
-    InterceptionReport, Outcome, PostureReport, ProxyReport, Remedy, ResourceReport, ResourceState,
-    SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport, WorkloadReport,
+    InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy, ResourceReport,
+    ResourceState, SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
+    WorkloadReport,
 };
 
 /// The version of this protocol. A service speaks this one and refuses others.

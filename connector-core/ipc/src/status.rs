@@ -29,6 +29,9 @@ pub struct Status {
     pub interception: Option<InterceptionReport>,
     /// The local proxy.
     pub proxy: ProxyReport,
+    /// The decision log, and how far it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordsReport>,
     /// The control plane's URL.
     pub control_plane: String,
     /// Whether the control plane answered when it was last asked.
@@ -190,6 +193,24 @@ pub struct ProxyReport {
     pub listen: Option<SocketAddr>,
     /// The address of the PAC file.
     pub pac_url: Option<String>,
+}
+
+/// The decision log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsReport {
+    /// The number of the last line.
+    pub written: u64,
+    /// The number of the last signed checkpoint.
+    pub sealed: u64,
+    /// The number of the last line that the control plane has; none if it takes no lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<u64>,
+    /// Lines that made room for new ones in this run, before anybody had taken them.
+    #[serde(default)]
+    pub dropped: u64,
+    /// What keeps lines from being written or taken, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A protected application.

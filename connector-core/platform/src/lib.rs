@@ -5,6 +5,7 @@
 //! system it runs on.
 
 pub mod clock;
+pub mod decision_log;
 pub mod endpoint;
 pub mod instance;
 pub mod owner;

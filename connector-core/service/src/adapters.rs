@@ -10,8 +10,11 @@ pub(crate) mod interception;
 pub(crate) mod keys;
 pub(crate) mod measuring;
 pub(crate) mod pdp;
+pub(crate) mod policies;
 pub(crate) mod proxying;
+pub(crate) mod shipping;
 pub(crate) mod sign_in;
+pub(crate) mod signals;
 pub(crate) mod tunnelling;
 
 use connector_core::connector::Event;

@@ -14,6 +14,7 @@ use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::sign_in::SignIn;
+use crate::adapters::signals::Signals;
 use crate::adapters::tunnelling::Tunnel;
 use crate::view::Snapshot;
 
@@ -23,6 +24,7 @@ pub(crate) struct Adapters {
     pub(crate) pdp: Pdp,
     pub(crate) measuring: Measuring,
     pub(crate) sign_in: SignIn,
+    pub(crate) signals: Signals,
     pub(crate) decisions: DecisionLog,
     pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) keys: KeyRing,
@@ -68,14 +70,20 @@ pub(crate) async fn run(
             Some(event) = events.recv() => Some(event),
             () = tokio::time::sleep(pause) => None,
         };
-        match event {
-            Some(event) => {
-                if matches!(event, Event::Stopping) {
-                    stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
-                }
-                connector.handle_event(event, clock::now());
+        if event.is_none() {
+            connector.handle_timeout(clock::now());
+        }
+        // What has come together is answered by one map; an order goes first.
+        let mut next = event;
+        let mut fed = 0;
+        while let Some(event) = next {
+            if matches!(event, Event::Stopping) {
+                stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
             }
-            None => connector.handle_timeout(clock::now()),
+            connector.handle_event(event, clock::now());
+            fed += 1;
+            let goes_on = ordered.is_none() && orders.is_empty() && fed < BATCH;
+            next = goes_on.then(|| events.try_recv().ok()).flatten();
         }
         if stopping.is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
             tracing::warn!("Some connections did not end in time");
@@ -96,9 +104,10 @@ impl Adapters {
             Effect::EndSession(session) => self.sign_in.end(&session),
             Effect::Evaluate {
                 attempt,
-                pdp,
+                policy,
                 request,
-            } => self.pdp.ask(pdp, attempt, &request),
+            } => self.pdp.ask(&policy, attempt, request),
+            Effect::FollowSignals(transmitter) => self.signals.follow(transmitter),
             Effect::ForgetSignIn => self.sign_in.forget(),
             Effect::Measure(checks) => self.measuring.measure(checks),
             Effect::PublishAccess(access) => {
@@ -107,6 +116,13 @@ impl Adapters {
                 self.access.send_replace(access);
             }
             Effect::Record { attempt, record } => self.decisions.write(attempt, record),
+            Effect::RecordSignal(record) => tracing::info!(
+                event = %record.event.id,
+                kind = record.event.signal.as_str(),
+                outcome = record.outcome.as_str(),
+                "A signal was received"
+            ),
+            Effect::RememberCompliance(compliance) => self.signals.remember(compliance),
             Effect::SignIn {
                 attempt,
                 provider,
@@ -130,6 +146,9 @@ impl Adapters {
 /// The timer's clock may stand still while the machine sleeps; look often
 /// enough that nothing due is missed for long after it wakes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Events that are fed before anything is published; they take some milliseconds.
+const BATCH: usize = 16 * 1024;
 
 /// How long open connections have to end when the service stops.
 const STOPPING_LIMIT: Duration = Duration::from_millis(1000);

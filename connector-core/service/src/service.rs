@@ -13,14 +13,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::{self, Control, ControlPlane};
-use crate::adapters::decisions::DecisionLog;
+use crate::adapters::decisions::{self, DecisionLog};
 use crate::adapters::http::Http;
 use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
+use crate::adapters::policies::{self, Policies};
 use crate::adapters::proxying::Gate;
+use crate::adapters::shipping::{self, Cursors, Shipping};
 use crate::adapters::sign_in::{self, SignIn};
+use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
 use crate::adapters::{Events, Task, front_ends};
 use crate::driver::{self, Adapters};
@@ -35,15 +38,20 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let _instance = Instance::claim(&state)?;
     let (events, queue) = mpsc::channel(EVENT_QUEUE);
     let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
-    let log =
-        PrivateDir::open(&settings.log_dir).context("Failed to use service.log_dir (--log-dir)")?;
-    let decisions = DecisionLog::open(log, events.clone())?;
+    let (decisions, cursors) = open_log(&settings, &state, &events)?;
     let proxy_listener = listen_for_proxy(&settings).await?;
     let listener = Listener::bind(&settings.socket)?;
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
+    let kept = signals::Kept::restore(state.clone())?;
+    if let Some(compliance) = kept.compliance() {
+        // Before anything else is known, so that nothing is decided without it.
+        events.send(Event::SignalsRestored(compliance)).await?;
+    }
     let control = start_control(&settings, &state, &api, &events)?;
+    let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
+    let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
     let sign_in = SignIn::new(
         sign_in::Config {
@@ -56,9 +64,8 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         events.clone(),
     );
     if sign_in.has_stored() {
-        events
-            .send(Event::SignInRequested(SignInMethod::Stored))
-            .await?;
+        let stored = Event::SignInRequested(SignInMethod::Stored);
+        events.send(stored).await?;
     }
 
     let connector = Connector::new(posture::builtin_checks());
@@ -76,16 +83,26 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         authorizer,
         tunnel: Arc::clone(&tunnel),
         decisions: decisions.recent(),
+        shipments: shipping.shipments(),
         settings: settings.report,
         control_plane: settings.control_plane,
         proxy: proxy_report,
+    };
+    let signals_config = signals::Config {
+        http: http.clone(),
+        control: control.state(),
+        orders: orders.clone(),
+        events: events.clone(),
     };
     let front_ends = front_ends::start(listener, Arc::new(view), events.clone(), orders);
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 
+    let embedded = policies.embedded();
+    let pdp = Pdp::new(http, settings.policy_mode, embedded, events.clone());
     let adapters = Adapters {
-        pdp: Pdp::new(http, events.clone()),
+        signals: Signals::new(signals_config, kept),
+        pdp,
         measuring: Measuring::start(events.clone())?,
         sign_in,
         decisions,
@@ -96,10 +113,63 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     };
     driver::run(connector, queue, order_queue, adapters).await;
 
-    drop((stop, front_ends, control));
+    drop((stop, front_ends, shipping, policies, control));
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
+}
+
+fn start_policies(
+    settings: &Settings,
+    state: &PrivateDir,
+    api: &ControlPlane,
+    control: &Control,
+    events: &Events,
+) -> anyhow::Result<Policies> {
+    let config = policies::Config {
+        api: api.clone(),
+        control: control.state(),
+        key: settings.trust.key,
+        state: state.clone(),
+    };
+    Ok(Policies::start(config, events.clone())?)
+}
+
+/// Opens the decision log; how far earlier runs delivered it goes before, so that nothing that
+/// somebody still wants is dropped without a word.
+fn open_log(
+    settings: &Settings,
+    state: &PrivateDir,
+    events: &Events,
+) -> anyhow::Result<(DecisionLog, Cursors)> {
+    let dir =
+        PrivateDir::open(&settings.log_dir).context("Failed to use service.log_dir (--log-dir)")?;
+    let cursors = Cursors::open(state, dir.path(""), settings.otlp.clone());
+    let config = decisions::Config {
+        dir,
+        state: state.clone(),
+        key: keys::host_key(state)?,
+        delivered: cursors.delivered(),
+        file_limit: decisions::FILE_LIMIT,
+    };
+    let decisions = DecisionLog::open(config, events.clone())?;
+    Ok((decisions, cursors))
+}
+
+fn start_shipping(
+    decisions: &DecisionLog,
+    api: &ControlPlane,
+    control: &Control,
+    http: &Http,
+    cursors: Cursors,
+) -> Shipping {
+    let config = shipping::Config {
+        written: decisions.written(),
+        api: api.clone(),
+        control: control.state(),
+        http: http.clone(),
+    };
+    Shipping::start(config, cursors)
 }
 
 /// Makes the tunnel for a mode.

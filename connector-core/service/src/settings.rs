@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use connector_core::configuration::Trust;
+use connector_core::configuration::{PolicyMode, Trust, UnknownMode};
 use connector_core::control::is_secure;
 use connector_ipc::SettingReport;
 use connector_platform::paths::Paths;
@@ -15,6 +15,7 @@ use url::Url;
 
 use self::layer::{Layer, Value};
 pub(crate) use self::layer::{Origin, SettingsError};
+use crate::adapters::shipping::OtlpEndpoint;
 
 /// Everything that the service is told from outside.
 #[derive(Debug, Clone)]
@@ -32,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     /// Where the local proxy listens; none switches it off.
     pub(crate) proxy_listen: Option<SocketAddr>,
+    /// Where decisions are made, in place of what the company's configuration says.
+    pub(crate) policy_mode: Option<PolicyMode>,
+    /// Who collects decisions as OpenTelemetry logs, beside the control plane.
+    pub(crate) otlp: Option<OtlpEndpoint>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     /// Every setting with its value and origin, for `ztna config`.
@@ -77,8 +82,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("service.state_dir", "ZTNA_STATE_DIR", Kind::Text),
     key("service.log_dir", "ZTNA_LOG_DIR", Kind::Text),
     key("service.socket", "ZTNA_SOCKET", Kind::Text),
+    key("policy.mode", "ZTNA_POLICY_MODE", Kind::Text),
     key("proxy.enabled", "ZTNA_PROXY_ENABLED", Kind::Flag),
     key("proxy.listen", "ZTNA_PROXY_LISTEN", Kind::Text),
+    key("telemetry.otlp_endpoint", "ZTNA_OTLP_ENDPOINT", Kind::Text),
     key("log.level", "ZTNA_LOG", Kind::Text),
     key("log.format", "ZTNA_LOG_FORMAT", Kind::Text),
 ];
@@ -132,6 +139,7 @@ fn defaults(paths: &Paths) -> Layer {
         ("service.state_dir", text(&paths.state_dir)),
         ("service.log_dir", text(&paths.log_dir)),
         ("service.socket", text(&paths.socket)),
+        ("policy.mode", Value::Text(COMPANY_DECIDES.into())),
         ("proxy.enabled", Value::Flag(true)),
         ("proxy.listen", Value::Text("127.0.0.1:7080".into())),
         ("log.level", Value::Text("info".into())),
@@ -201,6 +209,22 @@ impl Effective {
             log_dir: self.path("service.log_dir")?,
             socket: self.path("service.socket")?,
             proxy_listen: enabled.then_some(listen),
+            policy_mode: self.required("policy.mode", |text| match text {
+                COMPANY_DECIDES => Ok(None),
+                _ => text.parse().map(Some).map_err(|error: UnknownMode| {
+                    format!("{error}, or {COMPANY_DECIDES} for what the configuration says")
+                }),
+            })?,
+            otlp: self.optional("telemetry.otlp_endpoint", |text| {
+                let url = Url::parse(text).map_err(|error| {
+                    format!("{error}; write a URL, as in https://otel.corp.example:4318/")
+                })?;
+                if is_secure(&url) {
+                    Ok(OtlpEndpoint::below(url))
+                } else {
+                    Err("use https; http is accepted for loopback addresses only".to_owned())
+                }
+            })?,
             log_level: self.required("log.level", |text| {
                 // A lone word that is no level would be taken for a target, and hide everything.
                 let is_filter = text.contains(['=', ',']) || LEVELS.contains(&text);
@@ -238,6 +262,17 @@ impl Effective {
 
     fn flag(&self, key: &str) -> bool {
         matches!(self.find(key), Some((Value::Flag(true), _)))
+    }
+
+    fn optional<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingsError> {
+        match self.find(key) {
+            Some(_) => self.required(key, parse).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn required<T>(
@@ -309,6 +344,9 @@ impl Effective {
             .collect()
     }
 }
+
+/// The mode that the company's signed configuration names.
+const COMPANY_DECIDES: &str = "company";
 
 const LEVELS: [&str; 6] = ["debug", "error", "info", "off", "trace", "warn"];
 

@@ -21,6 +21,7 @@ use url::Url;
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::ControlState;
 use crate::adapters::decisions::Recent;
+use crate::adapters::shipping::Shipments;
 use crate::adapters::sign_in::Progress;
 use crate::adapters::tunnelling::Tunnel;
 
@@ -60,6 +61,7 @@ pub(crate) struct View {
     pub(crate) authorizer: Authorizer,
     pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) decisions: Recent,
+    pub(crate) shipments: Shipments,
     pub(crate) settings: Vec<SettingReport>,
     pub(crate) control_plane: Url,
     pub(crate) proxy: ProxyReport,
@@ -89,6 +91,7 @@ impl View {
             interception: self.tunnel.interception().map(convert::interception),
             tunnel,
             proxy: self.proxy.clone(),
+            records: Some(self.shipments.report()),
             control_plane: self.control_plane.to_string(),
             control_plane_reachable: control.reachable,
             configuration_version: snapshot.version.map(|Version(version)| version),

@@ -49,6 +49,8 @@ pub enum Reason {
     NotConfigured,
     /// The decision could not be written to the log.
     NotRecorded,
+    /// No policy could be asked for longer than the permission lasts without one.
+    Offline,
     /// The person switched the connector off with `ztna down`.
     Paused,
     /// The policy decision point did not answer in time.
@@ -67,6 +69,10 @@ pub enum Reason {
     PostureUnmet,
     /// The session's time is over.
     SessionExpired,
+    /// The company ended the session.
+    SessionRevoked,
+    /// Nothing was heard for too long from where the company would say that access ends.
+    SignalsSilent,
     /// Nobody is signed in.
     SignedOut,
     /// The service is stopping.
@@ -96,6 +102,7 @@ impl Reason {
         self.texts().2
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table is read line by line")]
     fn texts(self) -> (&'static str, &'static str, &'static str) {
         const ASK_SUPPORT: &str = "Try again shortly; if it stays, tell your administrator.";
         match self {
@@ -118,6 +125,11 @@ impl Reason {
                 "not_recorded",
                 "The decision could not be written to the log, so it was not acted on.",
                 "Check free disk space on this device.",
+            ),
+            Self::Offline => (
+                "offline",
+                "The permission ran out while no policy could be asked.",
+                "Check the network; access returns by itself when the policy can be asked.",
             ),
             Self::Paused => ("paused", "The connector is switched off.", "Run `ztna up`."),
             Self::PdpLate => (
@@ -159,6 +171,16 @@ impl Reason {
                 "session_expired",
                 "Your session has ended.",
                 "Run `ztna login`.",
+            ),
+            Self::SessionRevoked => (
+                "session_revoked",
+                "Your company has ended your session.",
+                "Run `ztna login`; if that is refused, ask your administrator.",
+            ),
+            Self::SignalsSilent => (
+                "signals_silent",
+                "This device has not heard for too long whether your access still stands.",
+                "Check the network; access returns by itself when the company's signals can be heard.",
             ),
             Self::SignedOut => ("signed_out", "Nobody is signed in.", "Run `ztna login`."),
             Self::Stopping => (

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    Configuration, IdentityProvider, Organisation, PosturePlan, Rejected, SessionLimits, Version,
+    Configuration, IdentityProvider, Organisation, PosturePlan, RawPolicy, Rejected, SessionLimits,
+    Signals, Version,
 };
 use crate::catalogue::{Catalogue, Endpoint, Gateway, Ports, Resource, Site};
 use crate::name::{DomainName, NamePattern};
@@ -43,6 +44,9 @@ pub struct Document {
     pub resources: Vec<RawResource>,
     /// What is measured about the device.
     pub posture: RawPosture,
+    /// Who says when access ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<RawSignals>,
 }
 
 /// The company.
@@ -66,11 +70,14 @@ pub struct RawIdentity {
     pub scopes: Vec<String>,
 }
 
-/// Who decides.
+/// A transmitter of security events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RawPolicy {
-    /// The base URL of an AuthZEN policy decision point.
-    pub pdp: String,
+pub struct RawSignals {
+    /// The transmitter's issuer identifier.
+    pub issuer: String,
+    /// Seconds that it may stay silent, 300 unless told.
+    #[serde(default = "default_lease")]
+    pub lease_seconds: u64,
 }
 
 /// When sessions end.
@@ -204,10 +211,11 @@ impl Document {
                 support: self.organisation.support.map(Arc::from),
             },
             identity: self.identity.parse()?,
-            pdp: secure_url("policy.pdp", &self.policy.pdp)?,
+            policy: Arc::new(self.policy.parse()?),
             session: self.session.parse()?,
             catalogue: Arc::new(Catalogue::new(resources, sites)),
             posture: self.posture.parse()?,
+            signals: self.signals.map(|signals| signals.parse()).transpose()?,
         })
     }
 }
@@ -222,6 +230,27 @@ impl RawIdentity {
             issuer: secure_url("identity.issuer", &self.issuer)?,
             client_id: self.client_id.into(),
             scopes,
+        })
+    }
+}
+
+impl RawSignals {
+    fn parse(&self) -> Result<Signals, Rejected> {
+        let issuer = secure_url("signals.issuer", &self.issuer)?;
+        if issuer.query().is_some() {
+            let problem = format!("{:?}: an issuer has no query", self.issuer);
+            return Err(invalid("signals.issuer", problem));
+        }
+        if !(MIN_SILENCE..=MAX_SILENCE).contains(&self.lease_seconds) {
+            let problem = format!(
+                "{} is not within {MIN_SILENCE} and {MAX_SILENCE}",
+                self.lease_seconds
+            );
+            return Err(invalid("signals.lease_seconds", problem));
+        }
+        Ok(Signals {
+            issuer,
+            lease: Duration::from_secs(self.lease_seconds),
         })
     }
 }
@@ -391,7 +420,7 @@ impl RawCheck {
 }
 
 /// Parses a URL that may carry secrets: HTTPS, or HTTP to a loopback address.
-fn secure_url(path: &str, text: &str) -> Result<Url, Rejected> {
+pub(super) fn secure_url(path: &str, text: &str) -> Result<Url, Rejected> {
     let problem = match Url::parse(text) {
         Ok(url) if crate::control::is_secure(&url) => return Ok(url),
         Ok(_) => "use https; http is accepted for loopback addresses only".to_owned(),
@@ -473,7 +502,7 @@ fn unique(path: &str, ids: impl Iterator<Item = impl AsRef<str>>) -> Result<(), 
     Ok(())
 }
 
-fn invalid(path: &str, problem: String) -> Rejected {
+pub(super) fn invalid(path: &str, problem: String) -> Rejected {
     Rejected::Invalid {
         path: path.to_owned(),
         problem,
@@ -489,6 +518,12 @@ const MIN_LEASE: u64 = 5;
 
 /// Longer leases would leave a cut-off device connected for too long.
 const MAX_LEASE: u64 = 86_400;
+
+/// Shorter silences happen whenever a laptop changes its network.
+const MIN_SILENCE: u64 = 5;
+
+/// Longer ones would make revocation a matter of luck.
+const MAX_SILENCE: u64 = 900;
 
 #[cfg(test)]
 mod tests;

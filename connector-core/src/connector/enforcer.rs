@@ -1,11 +1,17 @@
 //! Asks the policy, keeps its answers for their lease, and asks again in time.
 
+mod judging;
+mod lapsing;
+mod schedule;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::judging::{Judged, judge, judge_failure};
+use self::schedule::Schedule;
 use super::{Attempt, Effect, PdpFailure};
-use crate::access::{Answer, Denial, Flow, Grant, Question, Reason};
+use crate::access::{Answer, Denial, Flow, Grant, Lapse, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Lookup, Resource};
@@ -49,12 +55,20 @@ impl Grounds<'_> {
     }
 }
 
+/// Keeps the answers.
+///
+/// Every event costs the logarithm of what is kept; only [`reconsider`](Self::reconsider)
+/// goes through everything, once. What is due is known from the schedule, and a
+/// published set of answers is copied once however many change before the next.
 #[derive(Debug, Default)]
 pub(super) struct Enforcer {
     /// Shared with the published map, so that an unchanged set is told by its address.
     answers: Arc<BTreeMap<Flow, Answer>>,
     live: BTreeMap<Flow, Live>,
-    pending: BTreeMap<Flow, Pending>,
+    pending: BTreeMap<Attempt, Pending>,
+    /// The flows that are being asked about.
+    asked: BTreeMap<Flow, Attempt>,
+    schedule: Schedule,
     attempts: Attempt,
 }
 
@@ -69,12 +83,14 @@ struct Live {
 /// A question on its way to an answer.
 #[derive(Debug)]
 struct Pending {
-    attempt: Attempt,
+    flow: Flow,
     process: Option<u32>,
     resource: Arc<Resource>,
     step: Step,
     /// When an adapter that lost the question is no longer waited for.
     deadline: Moment,
+    /// Whether the answer before came too late to be good.
+    is_repeated: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +126,8 @@ impl Enforcer {
     pub(super) fn clear(&mut self) {
         self.answers = Arc::default();
         self.pending.clear();
+        self.asked.clear();
+        self.schedule.clear();
     }
 
     /// Puts `question` to the policy, unless it is being asked already.
@@ -119,7 +137,7 @@ impl Enforcer {
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        if self.pending.contains_key(&question.flow) {
+        if self.asked.contains_key(&question.flow) {
             return;
         }
         if self.pending.len() >= MAX_PENDING {
@@ -137,41 +155,32 @@ impl Enforcer {
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        let Some((flow, pending)) = self
-            .pending
-            .iter_mut()
-            .find(|(_, pending)| pending.attempt == attempt)
-        else {
+        let Some(pending) = self.pending.get_mut(&attempt) else {
             return;
         };
-        if let (Err(_), Some(Answer::Granted(grant))) = (&outcome, self.answers.get(flow))
-            && grounds.now.moment < grant.lease_ends
-        {
-            // Nobody said no: the lease in force runs on, and is asked for again later.
-            let flow = flow.clone();
-            self.pending.remove(&flow);
-            return;
-        }
-
-        let lease = lease(&pending.resource, grounds);
-        let decided_by = match &outcome {
-            Ok(decision) => DecidedBy::Pdp {
-                policy: decision.policy.clone(),
-            },
-            Err(_) => DecidedBy::Local,
+        let (flow, resource) = (&pending.flow, &pending.resource);
+        let judged = match outcome {
+            Ok(decision) => judge(decision, resource, grounds),
+            Err(failure) => judge_failure(failure, self.answers.get(flow), grounds),
         };
-        let (answer, recorded) = judge(
-            &outcome,
-            &decided_by,
-            &pending.resource,
-            lease,
-            grounds.now.moment,
-        );
-        pending.step = Step::AwaitingRecord(answer);
+        let kept = match judged {
+            Judged::Keep(kept) => kept,
+            Judged::RunsOn => return self.let_lease_run(attempt),
+            Judged::TooLate if !pending.is_repeated => {
+                return self.repeat(attempt, grounds, effects);
+            }
+            Judged::TooLate => judging::refusal(PdpFailure::Malformed, grounds.now.moment),
+        };
+        pending.step = Step::AwaitingRecord(kept.answer);
         let record = Record {
             latency,
             process: pending.process,
-            ..grounds.record(flow, Some(&pending.resource), recorded, decided_by)
+            ..grounds.record(
+                &pending.flow,
+                Some(&pending.resource),
+                kept.outcome,
+                kept.decided_by,
+            )
         };
         effects.push_back(Effect::Record {
             attempt: Some(attempt),
@@ -180,30 +189,30 @@ impl Enforcer {
     }
 
     pub(super) fn handle_recorded(&mut self, attempt: Attempt, written: bool, now: Moment) {
-        let Some(flow) = self
-            .pending
-            .iter()
-            .find(|(_, pending)| pending.attempt == attempt)
-            .map(|(flow, _)| flow.clone())
-        else {
+        let Some(pending) = self.take_pending(attempt) else {
             return;
         };
-        let Some(Pending {
-            step: Step::AwaitingRecord(answer),
-            ..
-        }) = self.pending.remove(&flow)
-        else {
+        let Step::AwaitingRecord(answer) = pending.step else {
             return;
         };
         if written {
-            self.keep(flow, answer);
+            self.keep(pending.flow, answer);
         } else {
-            self.keep_refusal(flow, Reason::NotRecorded, now + FAILURE_PAUSE);
+            self.keep_refusal(pending.flow, Reason::NotRecorded, now + FAILURE_PAUSE);
         }
     }
 
     pub(super) fn handle_opened(&mut self, flow: &Flow) {
-        self.live.entry(flow.clone()).or_default().connections += 1;
+        if let Some(live) = self.live.get_mut(flow) {
+            live.connections += 1;
+            return;
+        }
+        let live = Live {
+            connections: 1,
+            ..Live::default()
+        };
+        self.live.insert(flow.clone(), live);
+        self.plan(flow.clone());
     }
 
     pub(super) fn handle_closed(&mut self, flow: &Flow) {
@@ -218,31 +227,23 @@ impl Enforcer {
     /// Asks again about every open flow and forgets the other answers, because
     /// the grounds changed. Open flows go on for at most [`REVIEW_LIMIT`].
     pub(super) fn reconsider(&mut self, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let until = grounds.now.moment + REVIEW_LIMIT;
-        let pending = std::mem::take(&mut self.pending).into_iter();
-        let mut again: BTreeMap<Flow, Option<u32>> = pending
-            .map(|(flow, pending)| (flow, pending.process))
-            .collect();
-        let mut kept = BTreeMap::new();
-        for (flow, answer) in self.answers.iter() {
-            // A flow that is being reviewed already gets no more time.
-            let (grant, until) = match answer {
-                Answer::Granted(grant) => (grant, until),
-                Answer::Reviewing {
-                    grant,
-                    until: before,
-                } => (grant, until.min(*before)),
-                Answer::Refused { .. } => continue,
-            };
-            let until = until.min(grant.lease_ends);
-            if self.live.contains_key(flow) && grounds.now.moment < until {
-                let review = Answer::Reviewing {
-                    grant: grant.clone(),
-                    until,
-                };
-                kept.insert(flow.clone(), review);
-                again.entry(flow.clone()).or_default();
-            }
+        let now = grounds.now.moment;
+        let before = std::mem::take(&mut self.answers);
+        let kept = before.iter().filter_map(|(flow, answer)| {
+            let review = self.live.contains_key(flow).then(|| answer.reviewed(now))?;
+            Some((flow.clone(), review?))
+        });
+        let kept: BTreeMap<Flow, Answer> = kept.collect();
+
+        let mut again: BTreeMap<Flow, Option<u32>> =
+            kept.keys().map(|flow| (flow.clone(), None)).collect();
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            again.insert(pending.flow, pending.process);
+        }
+        self.asked.clear();
+        self.schedule.clear();
+        for (flow, answer) in &kept {
+            self.schedule.add(answer.ends(), flow.clone());
         }
         self.answers = Arc::new(kept);
 
@@ -251,66 +252,49 @@ impl Enforcer {
         }
     }
 
-    /// Renews what is in use and about to lapse, and forgets what has lapsed.
-    pub(super) fn settle(&mut self, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let now = grounds.now.moment;
-        let lost: Vec<Question> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.deadline <= now)
-            .map(|(flow, pending)| Question {
+    fn take_pending(&mut self, attempt: Attempt) -> Option<Pending> {
+        let pending = self.pending.remove(&attempt)?;
+        self.asked.remove(&pending.flow);
+        Some(pending)
+    }
+
+    /// Nobody said no: the lease in force runs on, and is asked for again later.
+    fn let_lease_run(&mut self, attempt: Attempt) {
+        let Some(Pending { flow, .. }) = self.take_pending(attempt) else {
+            return;
+        };
+        let is_news = matches!(
+            self.answers.get(&flow),
+            Some(Answer::Granted(grant)) if grant.lapse != Lapse::Offline
+        );
+        if is_news
+            && let Some(Answer::Granted(grant)) = Arc::make_mut(&mut self.answers).get_mut(&flow)
+        {
+            grant.lapse = Lapse::Offline;
+        }
+        self.plan(flow);
+    }
+
+    /// Asks once more: a time window ended between the question and the answer.
+    fn repeat(&mut self, attempt: Attempt, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
+        let Some(Pending { flow, process, .. }) = self.take_pending(attempt) else {
+            return;
+        };
+        self.evaluate(
+            Question {
                 flow: flow.clone(),
-                process: pending.process,
-            })
-            .collect();
-        for question in lost {
-            self.pending.remove(&question.flow);
-            let lease_runs = matches!(
-                self.answers.get(&question.flow),
-                Some(Answer::Granted(grant)) if now < grant.lease_ends
-            );
-            if !lease_runs {
-                self.refuse(question, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
-            }
+                process,
+            },
+            grounds,
+            effects,
+        );
+        if let Some(pending) = self
+            .asked
+            .get(&flow)
+            .and_then(|attempt| self.pending.get_mut(attempt))
+        {
+            pending.is_repeated = true;
         }
-
-        if self.answers.values().any(|answer| answer.ends() <= now) {
-            Arc::make_mut(&mut self.answers).retain(|_, answer| answer.ends() > now);
-        }
-        let due: Vec<Flow> = self
-            .renewals()
-            .filter(|(_, due)| *due <= now)
-            .map(|(flow, _)| flow.clone())
-            .collect();
-        for flow in due {
-            if let Some(live) = self.live.get_mut(&flow) {
-                live.retry_at = now + RENEWAL_PAUSE;
-            }
-            // An answer is shared by every process that has the flow open.
-            let question = Question {
-                flow,
-                process: None,
-            };
-            self.evaluate(question, grounds, effects);
-        }
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        let ends = self.answers.values().map(Answer::ends);
-        let renewals = self.renewals().map(|(_, due)| due);
-        let deadlines = self.pending.values().map(|pending| pending.deadline);
-        ends.chain(renewals).chain(deadlines).min()
-    }
-
-    /// Returns the answers in use that will be asked for again, and when.
-    fn renewals(&self) -> impl Iterator<Item = (&Flow, Moment)> {
-        self.live
-            .iter()
-            .filter(|(flow, _)| !self.pending.contains_key(*flow))
-            .filter_map(|(flow, live)| match self.answers.get(flow)? {
-                Answer::Granted(grant) => Some((flow, grant.renew_at.max(live.retry_at))),
-                Answer::Refused { .. } | Answer::Reviewing { .. } => None,
-            })
     }
 
     fn evaluate(
@@ -343,6 +327,7 @@ impl Enforcer {
         let request = AccessRequest {
             person: Arc::clone(&grounds.session.person),
             session: grounds.session.id.clone(),
+            assurance: grounds.session.assurance.clone(),
             host: grounds.host.cloned(),
             verdict: grounds.verdict.clone(),
             flow: flow.clone(),
@@ -351,17 +336,21 @@ impl Enforcer {
         };
         effects.push_back(Effect::Evaluate {
             attempt,
-            pdp: grounds.configuration.pdp.clone(),
+            policy: Arc::clone(&grounds.configuration.policy),
             request: Box::new(request),
         });
+        let deadline = grounds.now.moment + ANSWER_LIMIT;
+        self.schedule.add(deadline, flow.clone());
+        self.asked.insert(flow.clone(), attempt);
         let pending = Pending {
-            attempt,
+            flow,
             process,
             resource,
             step: Step::AwaitingDecision,
-            deadline: grounds.now.moment + ANSWER_LIMIT,
+            deadline,
+            is_repeated: false,
         };
-        self.pending.insert(flow, pending);
+        self.pending.insert(attempt, pending);
     }
 
     /// Refuses what no policy was asked about, or none could be, and writes it down.
@@ -396,20 +385,22 @@ impl Enforcer {
         self.keep(flow, answer);
     }
 
-    /// Keeps an answer; when there are too many, the one goes that ends first
-    /// and is not in use.
+    /// Keeps an answer; when there are too many, one goes that ends soon and is not in use.
     fn keep(&mut self, flow: Flow, answer: Answer) {
-        let answers = Arc::make_mut(&mut self.answers);
-        if answers.len() >= MAX_ANSWERS && !answers.contains_key(&flow) {
-            let idle = answers
-                .iter()
-                .filter(|(flow, _)| !self.live.contains_key(*flow));
-            let first = idle.min_by_key(|(_, answer)| answer.ends());
-            if let Some(first) = first.map(|(flow, _)| flow.clone()) {
-                answers.remove(&first);
+        // Those in use are kept beside the others, so they are not counted.
+        let idle = self.answers.len().saturating_sub(self.live.len());
+        if idle >= MAX_ANSWERS && !self.answers.contains_key(&flow) {
+            let first = self
+                .schedule
+                .soonest(|flow| self.answers.contains_key(flow) && !self.live.contains_key(flow));
+            let is_idle = |flow: &&Flow| !self.live.contains_key(*flow);
+            let first = first.or_else(|| self.answers.keys().find(is_idle).cloned());
+            if let Some(first) = first {
+                Arc::make_mut(&mut self.answers).remove(&first);
             }
         }
-        answers.insert(flow, answer);
+        Arc::make_mut(&mut self.answers).insert(flow.clone(), answer);
+        self.plan(flow);
     }
 }
 
@@ -420,54 +411,28 @@ impl Answer {
             Self::Refused { until, .. } | Self::Reviewing { until, .. } => *until,
         }
     }
-}
 
-/// Turns the policy's word into an answer to keep and an outcome to write down.
-fn judge(
-    outcome: &Result<Decision, PdpFailure>,
-    decided_by: &DecidedBy,
-    resource: &Resource,
-    lease: Duration,
-    now: Moment,
-) -> (Answer, Outcome) {
-    let (denial, pause) = match outcome {
-        Ok(Decision {
-            outcome: Ok(()), ..
-        }) => {
-            let grant = Grant {
-                resource: resource.id.clone(),
-                site: resource.site.clone(),
-                lease_ends: now + lease,
-                renew_at: now + (lease - renewal_margin(lease)),
-            };
-            return (Answer::Granted(grant), Outcome::Permitted { lease });
+    fn window_ends(&self) -> Option<Moment> {
+        match self {
+            Self::Granted(grant) => grant.window_ends,
+            Self::Refused { .. } | Self::Reviewing { .. } => None,
         }
-        Ok(Decision {
-            outcome: Err(denial),
-            ..
-        }) => (denial.clone(), DENIAL_PAUSE),
-        Err(failure) => (Reason::from(*failure).into(), FAILURE_PAUSE),
-    };
-    let answer = Answer::Refused {
-        denial: denial.clone(),
-        decided_by: decided_by.clone(),
-        until: now + pause,
-    };
-    (answer, Outcome::Denied(denial))
-}
+    }
 
-/// A lease never outlives what it rests on.
-fn lease(resource: &Resource, grounds: &Grounds<'_>) -> Duration {
-    let now = grounds.now.moment;
-    resource
-        .lease
-        .min(grounds.session.expires_at.since(now))
-        .min(grounds.configuration.expires_at.since(now))
-}
-
-/// Early enough for several tries before the lease ends.
-fn renewal_margin(lease: Duration) -> Duration {
-    (lease / 4).min(Duration::from_secs(60))
+    /// Returns what live flows go on by while the policy is asked again, if they
+    /// may: one that is being reviewed already gets no more time.
+    fn reviewed(&self, now: Moment) -> Option<Self> {
+        let (grant, until): (&Grant, Moment) = match self {
+            Self::Granted(grant) => (grant, now + REVIEW_LIMIT),
+            Self::Reviewing { grant, until } => (grant, (now + REVIEW_LIMIT).min(*until)),
+            Self::Refused { .. } => return None,
+        };
+        let until = until.min(grant.lease_ends);
+        (now < until).then(|| Self::Reviewing {
+            grant: grant.clone(),
+            until,
+        })
+    }
 }
 
 /// Questions that wait for an answer at one time; more are a flood.

@@ -1,12 +1,13 @@
 //! From nobody to a session, and back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Attempt, Effect, SignInMethod};
-use crate::access::Reason;
+use crate::access::{Denial, Reason};
 use crate::configuration::{IdentityProvider, SessionLimits};
-use crate::identity::{Session, SessionId};
+use crate::identity::{Assurance, Person, Session, SessionId};
 use crate::time::Moment;
 
 /// Who is signed in, and what is under way about it.
@@ -18,7 +19,8 @@ pub(super) struct SigningIn {
     ended: Option<SessionId>,
     /// Whether what was stored for the next start has yet to be forgotten.
     forget: bool,
-    expired: bool,
+    /// Why nobody is signed in, if it was not the person's wish.
+    ended_by: Option<Denial>,
     failures: u32,
     attempts: Attempt,
 }
@@ -61,11 +63,36 @@ impl SigningIn {
         )
     }
 
-    pub(super) fn why_signed_out(&self) -> Reason {
-        if self.expired {
-            Reason::SessionExpired
-        } else {
-            Reason::SignedOut
+    pub(super) fn why_signed_out(&self) -> Denial {
+        let ended_by = self.ended_by.clone();
+        ended_by.unwrap_or_else(|| Reason::SignedOut.into())
+    }
+
+    /// Returns whether the sign-in of `attempt` goes without the person.
+    pub(super) fn is_from_the_store(&self, attempt: Attempt) -> bool {
+        let is_stored = matches!(
+            self.sign_in,
+            SignIn::UnderWay {
+                method: SignInMethod::Stored,
+                ..
+            }
+        );
+        is_stored && self.is_current(attempt)
+    }
+
+    pub(super) fn set_assurance(&mut self, assurance: &Arc<Assurance>) {
+        if let Some(open) = &mut self.session {
+            open.session.assurance = Some(Arc::clone(assurance));
+        }
+    }
+
+    /// Takes away the groups that the person is no longer in. New ones count
+    /// from the next sign-in: a signal only narrows.
+    pub(super) fn narrow_groups(&mut self, groups: &BTreeSet<Arc<str>>) {
+        if let Some(open) = &mut self.session {
+            let mut person = Person::clone(&open.session.person);
+            person.groups.retain(|group| groups.contains(group));
+            open.session.person = Arc::new(person);
         }
     }
 
@@ -96,7 +123,7 @@ impl SigningIn {
         let absolute = limits.map_or(Duration::ZERO, |limits| limits.absolute);
         session.limit(absolute.saturating_sub(signed_in_ago), now);
         self.sign_in = SignIn::Idle;
-        self.expired = false;
+        self.ended_by = None;
         self.session = Some(OpenSession {
             session,
             idle_limit,
@@ -127,9 +154,18 @@ impl SigningIn {
 
     pub(super) fn handle_signed_out(&mut self) {
         self.sign_in = SignIn::Idle;
-        self.expired = false;
+        self.ended_by = None;
         self.forget = true;
         self.end();
+    }
+
+    /// Ends the session for the company, which may have told the person why.
+    pub(super) fn handle_revoked(&mut self, explanation: Option<Arc<str>>) {
+        self.handle_signed_out();
+        self.ended_by = Some(Denial {
+            explanation,
+            ..Reason::SessionRevoked.into()
+        });
     }
 
     pub(super) fn handle_abandoned(&mut self, attempt: Attempt) {
@@ -201,7 +237,7 @@ impl SigningIn {
     }
 
     fn expire(&mut self) {
-        self.expired = true;
+        self.ended_by = Some(Reason::SessionExpired.into());
         self.forget = true;
         self.end();
     }

@@ -1,11 +1,20 @@
+mod leases;
+mod property;
+mod signals;
+
 use std::collections::BTreeMap;
+
+use url::Url;
 
 use super::*;
 use crate::access::{Permit, Verdict as Answer};
+use crate::authzen::AccessRequest;
 use crate::catalogue::fixture::{catalogue, wiki};
-use crate::configuration::{Organisation, PosturePlan, SessionLimits, Version};
-use crate::identity::Person;
-use crate::posture::Finding;
+use crate::configuration::{
+    IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
+};
+use crate::identity::{Person, SessionId};
+use crate::posture::{Finding, Measurement};
 use crate::time::WallTime;
 
 #[test]
@@ -508,10 +517,16 @@ struct World {
     access: Arc<AccessMap>,
     tunnel: Option<TunnelPlan>,
     evaluations: Vec<Attempt>,
+    requests: Vec<AccessRequest>,
     sign_ins: Vec<Attempt>,
     ended: Vec<SessionId>,
     forgotten: bool,
     records: Vec<Record>,
+    followed: Option<Url>,
+    signals: Vec<SignalOutcome>,
+    remembered: Option<Compliance>,
+    /// The latest permit of a flow that is watched.
+    last: Option<Permit>,
 }
 
 impl Default for World {
@@ -525,10 +540,15 @@ impl Default for World {
             access: Arc::default(),
             tunnel: None,
             evaluations: vec![],
+            requests: vec![],
             sign_ins: vec![],
             ended: vec![],
             forgotten: false,
             records: vec![],
+            followed: None,
+            signals: vec![],
+            remembered: None,
+            last: None,
         }
     }
 }
@@ -559,11 +579,21 @@ impl World {
             match effect {
                 Effect::ApplyTunnel(plan) => self.tunnel = plan,
                 Effect::EndSession(id) => self.ended.push(id),
-                Effect::Evaluate { attempt, .. } => self.evaluations.push(attempt),
+                Effect::FollowSignals(signals) => {
+                    self.followed = signals.map(|signals| signals.issuer)
+                }
+                Effect::Evaluate {
+                    attempt, request, ..
+                } => {
+                    self.evaluations.push(attempt);
+                    self.requests.push(*request);
+                }
                 Effect::ForgetSignIn => self.forgotten = true,
                 Effect::Measure(_) => {}
                 Effect::PublishAccess(access) => self.access = access,
                 Effect::Record { record, .. } => self.records.push(*record),
+                Effect::RecordSignal(record) => self.signals.push(record.outcome),
+                Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),
             }
         }
@@ -670,7 +700,7 @@ fn configuration(version: u64) -> Configuration {
             client_id: "ztna-connector".into(),
             scopes: vec![],
         },
-        pdp: "https://pdp.corp.test".parse().unwrap(),
+        policy: Arc::new(PolicyPlan::remote("https://pdp.corp.test".parse().unwrap())),
         session: SessionLimits {
             idle: Duration::from_secs(3600),
             absolute: Duration::from_secs(36_000),
@@ -680,6 +710,7 @@ fn configuration(version: u64) -> Configuration {
             builtin: vec![check().id],
             checks: vec![],
         },
+        signals: None,
     }
 }
 
@@ -696,6 +727,7 @@ fn session(now: Now) -> Session {
         addresses: vec![[100, 64, 0, 2].into()],
         expires_at: now.moment + Duration::from_secs(86_400),
         expires_wall: now.wall + Duration::from_secs(86_400),
+        assurance: None,
     }
 }
 
@@ -712,18 +744,12 @@ fn check() -> Check {
 
 #[expect(clippy::unnecessary_wraps, reason = "reads as the adapter's answer")]
 fn yes() -> Result<Decision, PdpFailure> {
-    Ok(Decision {
-        outcome: Ok(()),
-        policy: None,
-    })
+    Ok(Decision::permitted())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "reads as the adapter's answer")]
 fn no() -> Result<Decision, PdpFailure> {
-    Ok(Decision {
-        outcome: Err(denied()),
-        policy: None,
-    })
+    Ok(Decision::denied(denied()))
 }
 
 fn denied() -> Denial {

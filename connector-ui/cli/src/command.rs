@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use connector_platform::decision_log::PublicKey;
 
 use crate::target::Target;
 
@@ -67,6 +68,10 @@ pub(crate) struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, read from the command line"
+)]
 pub(crate) enum Verb {
     /// Signs you in with your company's identity provider
     #[command(after_help = LOGIN_EXAMPLES)]
@@ -96,6 +101,9 @@ pub(crate) enum Verb {
     /// Lists what was permitted, denied and revoked
     #[command(after_help = DECISIONS_EXAMPLES)]
     Decisions(DecisionsArgs),
+    /// Verifies the decision log itself, or prints it, without the service
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Shows the settings in force
     Config(ConfigArgs),
     /// Shows the versions of this command and of the service
@@ -189,6 +197,45 @@ pub(crate) struct DecisionsArgs {
     pub(crate) limit: u16,
 }
 
+/// What to do with the decision log.
+#[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, read from the command line"
+)]
+pub(crate) enum AuditVerb {
+    /// Prints every record that is kept, the oldest first, as it is in the log
+    Export(ExportArgs),
+    /// Tells whether records were changed, removed, reordered or made anew
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Where the service writes its log [default: as the service's own default]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Files of one log, the oldest first [default: all that the service keeps]
+    #[arg(value_name = "FILE", conflicts_with = "log_dir")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// Where the service writes its log [default: as the service's own default]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+    /// The host's public key, as the control plane knows it [default: the one that the log names]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<PublicKey>,
+    /// Checkpoints that were kept elsewhere, one line each as it was in the log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) anchor: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
@@ -278,6 +325,14 @@ Examples:
   ztna decisions
   ztna decisions --denied -n 100
   ztna decisions --follow --json | jq -r .target";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  ztna audit verify
+  sudo ztna audit verify --key 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo
+  ztna audit export > log && ztna audit verify log --anchor checkpoint
+
+Exits with 0 if all is as it was written, 1 if anything is not.";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use connector_ipc::frame::{EncodeError, TooLong};
 use connector_ipc::{FailureKind, VERSION};
+use connector_platform::decision_log::LogError;
 use connector_platform::endpoint::ConnectError;
 
 use crate::text::plural;
@@ -57,6 +58,8 @@ pub(crate) enum Failure {
     /// Whoever read the output has gone, which is nothing to complain about.
     #[error("the output was closed")]
     OutputClosed,
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("{0}")]
     Repair(String),
     #[error(transparent)]
@@ -88,6 +91,7 @@ impl Failure {
             }
             Self::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
             Self::Interrupted => Exit::Interrupted,
+            Self::Log(error) if is_forbidden(&error.problem) => Exit::NoRights,
             Self::NoneOfYourOwn(_) => Exit::NoRights,
             Self::OutputClosed => Exit::OutputClosed,
             Self::Refused(failure) => match failure.kind {
@@ -105,6 +109,7 @@ impl Failure {
             | Self::Encode(_)
             | Self::Garbled(_)
             | Self::Io(_)
+            | Self::Log(_)
             | Self::Output(_)
             | Self::Repair(_)
             | Self::StillRunning
@@ -140,6 +145,11 @@ impl Failure {
             Self::Garbled(_) | Self::TooLong(_) | Self::Unexpected => Some(
                 "Check with `ztna version` that ztna and ztnad are of the same version, \
                  and that --socket names the service.",
+            ),
+            Self::Log(error) if is_forbidden(&error.problem) => Some(RIGHTS),
+            Self::Log(_) => Some(
+                "Name the files, or with --log-dir the directory that the service writes to: \
+                 service.log_dir in `ztna config`.",
             ),
             Self::Refused(failure) => failure.remedy.as_deref().or(match failure.kind {
                 FailureKind::NotSignedIn => Some("Run `ztna login`."),

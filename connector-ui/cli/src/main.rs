@@ -1,5 +1,6 @@
 //! `ztna`: shows and steers the connector's service.
 
+mod audit;
 mod browser;
 mod client;
 mod command;
@@ -44,6 +45,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
     let service = Service::new(cli.global.socket, cli.global.timeout);
     match cli.verb {
+        Verb::Audit(verb) => audit::run(&verb, printer),
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
         Verb::Config(args) => config::run(&service, &args, printer).await,
         Verb::Decisions(args) => decisions::run(&service, &args, printer).await,

@@ -1,7 +1,8 @@
 //! `ztna status`: one screen.
 
 use connector_ipc::{
-    GatewayReport, GatewayState, InterceptionReport, Reply, Request, Standing, Status, TrustLevel,
+    GatewayReport, GatewayState, InterceptionReport, RecordsReport, Reply, Request, Standing,
+    Status, TrustLevel,
 };
 use serde_json::json;
 
@@ -245,6 +246,12 @@ fn render_service(status: &Status, screen: Screen) -> String {
             None => "none yet".into(),
         },
     );
+    if let Some(records) = &status.records {
+        table.field("Decisions", decisions(records));
+        if let Some(problem) = &records.problem {
+            table.field("", problem);
+        }
+    }
     table.field(
         "Control plane",
         match status.control_plane_reachable {
@@ -257,6 +264,28 @@ fn render_service(status: &Status, screen: Screen) -> String {
         table.field("Support", support);
     }
     table.render(screen)
+}
+
+/// Returns how far the decision log is, and how far it was taken.
+fn decisions(records: &RecordsReport) -> String {
+    let mut text = format!("{} written", plural_records(records.written));
+    if let Some(delivered) = records.delivered {
+        match records.written.saturating_sub(delivered) {
+            0 => text.push_str(", all delivered"),
+            waiting => text.push_str(&format!(", {waiting} to be delivered")),
+        }
+    }
+    if records.dropped > 0 {
+        text.push_str(&format!(
+            ", {} dropped before they were delivered",
+            records.dropped
+        ));
+    }
+    text
+}
+
+fn plural_records(count: u64) -> String {
+    plural(usize::try_from(count).unwrap_or(usize::MAX), "record")
 }
 
 /// The columns of the longest label, so that the parts of the screen line up.
@@ -287,6 +316,7 @@ Tunnel         100.64.0.2, 1 connection open
 Proxy          127.0.0.1:3128 (HTTP and SOCKS5)
                http://127.0.0.1:3128/proxy.pac (PAC)
 Configuration  version 17
+Decisions      812 records written, all delivered
 Control plane  https://control.corp.test, reachable
 Service        ztnad 0.1.0
 Support        https://help.corp.test
@@ -309,6 +339,13 @@ Support        https://help.corp.test
             checks_unmet: 2,
             tunnel: TunnelReport::default(),
             proxy: ProxyReport::default(),
+            records: Some(RecordsReport {
+                written: 9,
+                sealed: 7,
+                delivered: Some(2),
+                dropped: 1,
+                problem: Some("the decision log cannot be delivered".into()),
+            }),
             configuration_version: None,
             control_plane_reachable: false,
             ..connected()
@@ -326,6 +363,8 @@ Device         trust low, 2 checks not passed; `ztna posture` tells how to mend 
 Tunnel         0 connections open
 Proxy          switched off
 Configuration  none yet
+Decisions      9 records written, 7 to be delivered, 1 dropped before they were delivered
+               the decision log cannot be delivered
 Control plane  https://control.corp.test, cannot be used (see above)
 Service        ztnad 0.1.0
 "
@@ -443,6 +482,12 @@ Service        ztnad 0.1.0
                 listen: Some(([127, 0, 0, 1], 3128).into()),
                 pac_url: Some("http://127.0.0.1:3128/proxy.pac".into()),
             },
+            records: Some(RecordsReport {
+                written: 812,
+                sealed: 810,
+                delivered: Some(812),
+                ..RecordsReport::default()
+            }),
             control_plane: "https://control.corp.test".into(),
             control_plane_reachable: true,
             configuration_version: Some(17),

@@ -40,10 +40,14 @@ fn verdict(report: &AccessReport) -> Exit {
         return Exit::Success;
     }
     match report.decision.reason.as_str() {
-        "signed_out" | "session_expired" => Exit::NotSignedIn,
+        "signed_out" | "session_expired" | "session_revoked" => Exit::NotSignedIn,
         "posture_unmet" => Exit::PostureUnmet,
         "pdp_late" => Exit::TimedOut,
-        "pdp_unreachable" | "configuration_expired" | "not_configured" => Exit::Offline,
+        "pdp_unreachable"
+        | "configuration_expired"
+        | "not_configured"
+        | "offline"
+        | "signals_silent" => Exit::Offline,
         _ => Exit::Denied,
     }
 }

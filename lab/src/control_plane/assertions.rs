@@ -28,13 +28,13 @@ impl Asserter {
 
 /// Checks assertions, and remembers them until they lapse.
 #[derive(Debug)]
-pub(super) struct Assertions {
+pub(crate) struct Assertions {
     audience: Url,
     spent: Expiring<()>,
 }
 
 impl Assertions {
-    pub(super) fn new(audience: Url) -> Self {
+    pub(crate) fn new(audience: Url) -> Self {
         Self {
             audience,
             spent: Expiring::new(REPLAY_CAPACITY),
@@ -42,7 +42,7 @@ impl Assertions {
     }
 
     /// Accepts `jws` if `key` made it for this server, lately, and it is new.
-    pub(super) fn spend(&mut self, jws: &str, key: PublicKey, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn spend(&mut self, jws: &str, key: PublicKey, now: u64) -> Result<(), Refusal> {
         let payload = key
             .verify(jws, ASSERTION_TYPE)
             .map_err(|error| Refusal::unauthenticated(error.to_string()))?;
@@ -95,7 +95,7 @@ impl Assertions {
 }
 
 /// Returns who an assertion claims to be from, which says whose key to check it with.
-pub(super) fn claimed_issuer(jws: &str) -> Result<String, Refusal> {
+pub(crate) fn claimed_issuer(jws: &str) -> Result<String, Refusal> {
     #[derive(serde::Deserialize)]
     struct Claimed {
         iss: String,

@@ -26,14 +26,33 @@ pub struct Feed {
     published: watch::Sender<Published>,
 }
 
-/// A signed configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A signed document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Published {
     version: u64,
     pub(super) jws: String,
 }
 
 impl Published {
+    pub(super) fn new(version: u64, jws: String) -> Self {
+        Self { version, jws }
+    }
+
+    /// Returns the document in force, or the next one if the caller has that and
+    /// it comes within `wait`.
+    pub(super) async fn newer_than(
+        published: &watch::Sender<Self>,
+        known: Option<&str>,
+        wait: Duration,
+    ) -> Self {
+        let mut changes = published.subscribe();
+        let newer = changes.wait_for(|now| !known.is_some_and(|known| now.matches(known)));
+        if let Ok(Ok(newer)) = tokio::time::timeout(wait, newer).await {
+            return newer.clone();
+        }
+        published.borrow().clone()
+    }
+
     /// Returns the entity tag.
     pub(super) fn etag(&self) -> String {
         format!("\"{}\"", self.version)
@@ -119,12 +138,7 @@ impl Feed {
     /// Returns the configuration in force, or the next one if the caller has
     /// that and it comes within `wait`.
     pub(super) async fn newer_than(&self, known: Option<&str>, wait: Duration) -> Published {
-        let mut published = self.published.subscribe();
-        let newer = published.wait_for(|now| !known.is_some_and(|known| now.matches(known)));
-        if let Ok(Ok(newer)) = tokio::time::timeout(wait, newer).await {
-            return newer.clone();
-        }
-        self.published.borrow().clone()
+        Published::newer_than(&self.published, known, wait).await
     }
 
     fn publish(&self, current: &mut Document, next: Document) -> Result<u64, NotPublished> {

@@ -144,7 +144,7 @@ pub(super) fn body_error(error: BodyError) -> OAuthError {
 fn body_status(error: BodyError) -> StatusCode {
     match error {
         BodyError::Broken => StatusCode::BAD_REQUEST,
-        BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
     }
 }

@@ -79,7 +79,7 @@ pub(super) struct Entity {
 #[derive(Debug)]
 pub(super) enum Batch {
     Many(Vec<Result<Evaluation, Malformed>>, Semantic),
-    Single(Evaluation),
+    Single(Box<Evaluation>),
 }
 
 impl RawEvaluations {
@@ -91,7 +91,7 @@ impl RawEvaluations {
     /// request is a single question (§7.1).
     pub(super) fn into_batch(self) -> Result<Batch, Malformed> {
         let Some(items) = self.evaluations.filter(|items| !items.is_empty()) else {
-            return self.defaults.parse().map(Batch::Single);
+            return self.defaults.parse().map(Box::new).map(Batch::Single);
         };
         let semantic = self
             .options

@@ -1,5 +1,6 @@
 //! The lab's own levers, and the company as a whole.
 
+use connector_core::configuration::RawPolicy;
 use lab::clock::Clock;
 use lab::company::Company;
 use lab::running::{ExternalGateway, Lab, Options};
@@ -180,7 +181,8 @@ async fn somebody_elses_servers_take_the_place_of_the_labs_own() {
     let lab = Lab::start(Options {
         issuer: Some("http://127.0.0.1:9/op".to_owned()),
         client_id: Some("other".to_owned()),
-        pdp: Some("http://127.0.0.1:9".to_owned()),
+        policy: Some(RawPolicy::remote("http://127.0.0.1:9")),
+        policy_mode: None,
         site_resolver: Some("10.20.0.54".parse().unwrap()),
         external_gateways: vec![ExternalGateway {
             id: "theirs".to_owned(),
@@ -225,7 +227,8 @@ fn options() -> Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         issuer: None,
         client_id: None,
-        pdp: None,
+        policy: None,
+        policy_mode: None,
         external_gateways: Vec::new(),
         site_resolver: None,
         clock: Clock::default(),

@@ -11,4 +11,8 @@ mod openapi;
 #[cfg(test)]
 mod pdp;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod support;

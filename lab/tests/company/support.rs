@@ -12,7 +12,9 @@ use connector_core::jws::{self, PublicKey};
 use ed25519_dalek::SigningKey;
 use lab::clock::Clock;
 use lab::company::Company;
-use lab::control_plane::{ControlPlane, ControlPlaneConfig, Feed, HostStore, IdTokens, Sessions};
+use lab::control_plane::{
+    ControlPlane, ControlPlaneConfig, Feed, HostStore, IdTokens, Policies, Sessions,
+};
 use lab::http_server::BoxFuture;
 use lab::idp::{Idp, IdpConfig};
 use lab::peers::{PeerError, PeerTable, PeerTables};
@@ -324,6 +326,15 @@ impl Corp {
             feed: Arc::clone(&feed),
             hosts,
             id_tokens: IdTokens::new(&issuer, CLIENT_ID, clock.clone()).unwrap(),
+            policies: Arc::new(
+                Policies::new(
+                    SigningKey::from_bytes(&[7; 32]),
+                    company.configuration_lifetime(),
+                    clock.clone(),
+                    &company.rules,
+                )
+                .unwrap(),
+            ),
             sessions: Arc::clone(&sessions),
         };
         let plane = Arc::new(ControlPlane::start(listener().await, config).unwrap());
@@ -378,9 +389,7 @@ fn document(company: &Company, issuer: &str) -> Document {
             client_id: CLIENT_ID.to_owned(),
             scopes: company.identity.scopes.clone(),
         },
-        policy: RawPolicy {
-            pdp: "http://127.0.0.1:9".to_owned(),
-        },
+        policy: RawPolicy::remote("http://127.0.0.1:9"),
         session: company.session.limits(),
         sites: vec![RawSite {
             id: "hq".to_owned(),
@@ -394,6 +403,7 @@ fn document(company: &Company, issuer: &str) -> Document {
         }],
         resources: company.resources.clone(),
         posture: company.posture.clone(),
+        signals: None,
     }
 }
 

@@ -3,6 +3,7 @@
 #
 #   bin/cerbos        the AuthZEN policy decision point        npm, cerbos/package-lock.json
 #   oidc/op.mjs       the OpenID provider                      npm, oidc/package-lock.json
+#   permguard/pdp.mjs a server of Permguard's gRPC protocol    npm, permguard/package-lock.json
 #   bin/wireguard-go  the gateway                              Debian 13's package, or Debian 12's
 #   bin/wg, bin/nft   to configure and to inspect it           Debian 12's packages
 #   bin/busybox       DHCP server and client, nc               Debian 12's package
@@ -173,5 +174,6 @@ need_node
 install_npm cerbos "answers access requests"
 ln -sfn ../cerbos/node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64 "$dest/bin/cerbos"
 install_npm oidc "signs the person in"
+install_npm permguard "answers access requests over gRPC"
 install_debian
 say "ready in $dest"

@@ -1,4 +1,4 @@
-//! Other people's programs: Cerbos, oidc-provider, and wireguard-go in namespaces of its own.
+//! Other people's programs: Cerbos, oidc-provider, a server of Permguard's protocol, and wireguard-go in namespaces of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -70,6 +70,49 @@ impl Cerbos {
 
 /// As in `peers/cerbos/config.yaml`; nobody else is in the test's network.
 const CERBOS: &str = "http://127.0.0.1:3592";
+
+/// A decision point that speaks Permguard's protocol.
+#[derive(Debug)]
+pub struct Permguard {
+    process: Running,
+    base: String,
+}
+
+impl Permguard {
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say where it listens.
+    #[must_use]
+    pub fn start(scene: &Scene) -> Self {
+        let mut command = Command::new("node");
+        command
+            .args(["pdp.mjs", "--end-with-stdin"])
+            .current_dir(installed_peers().join("permguard"));
+        let mut process = Running::start(scene, "permguard", &mut command);
+        let line = process.first_line(DEADLINE);
+        let ready: Value = serde_json::from_str(&line).expect("its first line");
+        let base = ready["pdp"].as_str().expect("its URL").to_owned();
+        Self { process, base }
+    }
+
+    /// Returns its base URL.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Returns the requests that it has understood.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Value> {
+        let out = self.process.out();
+        let lines = out.lines().skip(1);
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+}
 
 /// The OpenID provider.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Fuzz targets for everything in the tunnel that reads bytes from outside.
+//! Fuzz targets for everything in the tunnel and in the policy store that reads bytes from outside.
 //!
 //! A target takes any bytes and must neither panic nor go on for ever. `corpus/`
 //! holds inputs that once were worth keeping: hand-made ones, and whatever ever

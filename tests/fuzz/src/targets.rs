@@ -1,3 +1,5 @@
+mod policy;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "dns",
         run: dns,
@@ -39,6 +41,18 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "packets",
         run: packets,
+    },
+    Target {
+        name: "policy-head",
+        run: policy::head,
+    },
+    Target {
+        name: "policy-object",
+        run: policy::object,
+    },
+    Target {
+        name: "policy-store",
+        run: policy::store,
     },
     Target {
         name: "wireguard",

@@ -13,12 +13,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("connector-core", &[]),
     ("connector-ipc", &[]),
     ("connector-platform", &["connector-core"]),
+    ("connector-policy", &["connector-core"]),
     (
         "connector-service",
         &[
             "connector-core",
             "connector-ipc",
             "connector-platform",
+            "connector-policy",
             "posture",
             "proxy",
             "tunnel",
@@ -27,21 +29,33 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("connector-ui", &["connector-ipc", "connector-platform"]),
     ("e2e", &[]),
-    ("fuzz", &["connector-core", "tunnel-proto"]),
-    ("lab", &["connector-core", "tunnel", "tunnel-proto"]),
+    (
+        "fuzz",
+        &["connector-core", "connector-policy", "tunnel-proto"],
+    ),
+    (
+        "lab",
+        &[
+            "connector-core",
+            "connector-policy",
+            "tunnel",
+            "tunnel-proto",
+        ],
+    ),
     ("posture", &["connector-core"]),
     ("proxy", &["connector-core"]),
     ("sim", &["connector-core", "tunnel-proto"]),
     ("tidy", &[]),
     ("tunnel", &["connector-core", "tunnel-proto"]),
     ("tunnel-proto", &["connector-core"]),
-    ("xtask", &[]),
+    ("xtask", &["connector-policy"]),
 ];
 
 /// Crates without IO, and the packages of others whose own dependencies are their business.
 const PURE: &[(&str, &[&str])] = &[
     ("connector-core", &[]),
     ("connector-ipc", &[]),
+    ("connector-policy", &["cedar-policy"]),
     ("tunnel-proto", &["boringtun"]),
 ];
 

@@ -416,7 +416,8 @@ impl Router {
             return Outward::Kept;
         };
         if entry.lease_ends <= now {
-            self.cut(id, Reason::LeaseExpired.into());
+            let lapse = entry.permit.lapse();
+            self.cut(id, lapse);
             return Outward::Kept;
         }
         let site = entry.site;
@@ -540,17 +541,17 @@ impl Router {
                 None => lapses.min(entry.lease_ends),
             };
             if ends <= now {
-                over.push((id, lapses <= now));
+                over.push((id, lapses <= now, entry.permit.lapse()));
             } else {
                 next = Some(next.map_or(ends, |next| next.min(ends)));
             }
         }
         self.suspect_lost_segments(now, &mut next);
-        for (id, lapsed) in over {
+        for (id, lapsed, lapse) in over {
             if lapsed {
                 self.forget(id);
             } else {
-                self.cut(id, Reason::LeaseExpired.into());
+                self.cut(id, lapse);
             }
         }
         self.refused.retain(|_, refused| refused.until > now);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connector_core::access::{AccessMap, Denial, Permit, Reason};
+use connector_core::access::{AccessMap, Denial, Permit};
 use connector_core::time::Moment;
 use smoltcp::iface::SocketHandle;
 use tokio::sync::Notify;
@@ -96,7 +96,7 @@ impl Flows {
     pub(super) fn open(self: &Arc<Self>, permit: Permit) -> Result<OpenFlow, DialError> {
         let now = (self.clock)();
         if permit.lease_ends() <= now {
-            return Err(DialError::Cut(Reason::LeaseExpired.into()));
+            return Err(DialError::Cut(permit.lapse()));
         }
         let mut table = self.lock();
         let permit = match &table.access {
@@ -144,9 +144,7 @@ impl Flows {
 
     pub(super) fn end_leases(&self) {
         let now = (self.clock)();
-        self.cut_where(|live| {
-            (live.permit.lease_ends() <= now).then(|| Reason::LeaseExpired.into())
-        });
+        self.cut_where(|live| (live.permit.lease_ends() <= now).then(|| live.permit.lapse()));
     }
 
     pub(super) fn next_lease_end(&self) -> Option<Duration> {

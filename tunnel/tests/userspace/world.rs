@@ -10,7 +10,7 @@ use connector_core::access::{AccessMap, Destination, Flow, Permit, Protocol, Ver
 use connector_core::authzen::Decision;
 use connector_core::catalogue::{Catalogue, Endpoint, Gateway, GatewayId, Ports, Resource, Site};
 use connector_core::configuration::{
-    Configuration, IdentityProvider, Organisation, PosturePlan, SessionLimits, Version,
+    Configuration, IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
 };
 use connector_core::connector::{Connector, Effect, Event, SignInMethod};
 use connector_core::identity::{Person, Session};
@@ -171,10 +171,7 @@ impl Company {
         if let Verdict::Undecided(question) = self.access.decide(flow, now()) {
             for effect in self.feed(Event::AccessRequested(question)) {
                 if let Effect::Evaluate { attempt, .. } = effect {
-                    let outcome = Ok(Decision {
-                        outcome: Ok(()),
-                        policy: None,
-                    });
+                    let outcome = Ok(Decision::permitted());
                     self.feed(Event::Evaluated {
                         attempt,
                         outcome,
@@ -422,7 +419,8 @@ fn configuration(catalogue: Arc<Catalogue>) -> Configuration {
             client_id: "ztna-connector".into(),
             scopes: vec![],
         },
-        pdp: "https://pdp.corp.test".parse().unwrap(),
+        policy: Arc::new(PolicyPlan::remote("https://pdp.corp.test".parse().unwrap())),
+        signals: None,
         session: SessionLimits {
             idle: Duration::from_secs(3600),
             absolute: Duration::from_secs(36_000),
@@ -442,6 +440,7 @@ fn session() -> Session {
             email: None,
             groups: vec![],
         }),
+        assurance: None,
         addresses: vec![OURS.parse().unwrap()],
         expires_at: now() + Duration::from_secs(86_400),
         expires_wall: WallTime::from_unix_millis(1_795_399_199_999),

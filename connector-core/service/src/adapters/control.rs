@@ -13,8 +13,7 @@ use connector_platform::private::{PrivateDir, PrivateError};
 use ed25519_dalek::SigningKey;
 use tokio::sync::watch;
 
-pub(crate) use self::api::{ApiError, ControlPlane, HostCredential};
-use self::api::{Fetched, Validator};
+pub(crate) use self::api::{ApiError, ControlPlane, Fetched, HostCredential, Validator};
 use super::{Events, Task};
 
 /// What the service knows about the control plane.

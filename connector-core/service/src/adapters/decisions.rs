@@ -1,36 +1,43 @@
 //! The decision log: one line of JSON for each decision, written before
-//! anything comes of it.
+//! anything comes of it, in a chain with signed checkpoints.
 
+mod files;
+mod log;
 mod report;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use connector_core::audit::Record;
+use connector_core::audit::seal::Lost;
 use connector_core::connector::{Attempt, Event};
 use connector_ipc::DecisionReport;
-use connector_platform::private::{PrivateDir, PrivateError};
-use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use connector_platform::clock;
+use tokio::sync::{broadcast, watch};
 
+use self::log::Log;
+pub(crate) use self::log::{Config, Delivered, FILE_LIMIT, LogError, Written};
 pub(crate) use self::report::from_ocsf;
 use super::Events;
 
 /// Writes decisions down on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
-    entries: Option<mpsc::Sender<Entry>>,
+    entries: Option<SyncSender<Entry>>,
     thread: Option<thread::JoinHandle<()>>,
     recent: Recent,
     events: Events,
-    lost: Arc<AtomicU64>,
+    overflow: Overflow,
+    written: watch::Receiver<Written>,
 }
 
 type Entry = (Option<Attempt>, Box<Record>);
+
+/// Decisions that found the queue full, until the log tells of them.
+type Overflow = Arc<Mutex<Option<Lost>>>;
 
 /// The latest decisions, and new ones as they are made.
 #[derive(Debug, Clone)]
@@ -40,28 +47,30 @@ pub(crate) struct Recent {
 }
 
 impl DecisionLog {
-    /// Opens the log and goes on with the numbering where it ended.
-    pub(crate) fn open(dir: PrivateDir, events: Events) -> Result<Self, LogError> {
+    /// Opens the log and goes on with the chain where it ended.
+    pub(crate) fn open(config: Config, events: Events) -> Result<Self, LogError> {
         let recent = Recent::new();
-        let file = LogFile::open(dir, &recent)?;
-        let lost = Arc::default();
-        let (entries, queue) = mpsc::channel(QUEUE);
+        let (sender, written) = watch::channel(Written::default());
+        let log = Log::open(config, &recent, sender)?;
+        let overflow = Overflow::default();
+        let (entries, queue) = sync_channel(QUEUE);
         let writer = Writer {
-            file,
+            log,
             recent: recent.clone(),
             events: events.clone(),
-            lost: Arc::clone(&lost),
+            overflow: Arc::clone(&overflow),
         };
         let thread = thread::Builder::new()
             .name("decisions".into())
-            .spawn(move || writer.run(queue))
+            .spawn(move || writer.run(&queue))
             .map_err(LogError::Thread)?;
         Ok(Self {
             entries: Some(entries),
             thread: Some(thread),
             recent,
             events,
-            lost,
+            overflow,
+            written,
         })
     }
 
@@ -73,7 +82,9 @@ impl DecisionLog {
         };
         if refused {
             tracing::error!("The decision log cannot keep up");
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            let mut overflow = lock(&self.overflow);
+            *overflow = Some(Lost::and(*overflow, 1, clock::now().wall));
+            drop(overflow);
             if let Some(attempt) = attempt {
                 // With the event queue full as well, the core's own deadline refuses.
                 let _ = self.events.try_send(Event::Recorded {
@@ -86,6 +97,11 @@ impl DecisionLog {
 
     pub(crate) fn recent(&self) -> Recent {
         self.recent.clone()
+    }
+
+    /// Returns how far the log is.
+    pub(crate) fn written(&self) -> watch::Receiver<Written> {
+        self.written.clone()
     }
 
     /// Writes what is waiting, to the disk.
@@ -109,12 +125,12 @@ impl Recent {
 
     /// Returns the latest decisions, oldest first, and the ones to come.
     pub(crate) fn follow(&self) -> (Vec<DecisionReport>, broadcast::Receiver<DecisionReport>) {
-        let latest = self.lock();
+        let latest = lock(&self.latest);
         (latest.iter().cloned().collect(), self.feed.subscribe())
     }
 
     fn push(&self, report: DecisionReport) {
-        let mut latest = self.lock();
+        let mut latest = lock(&self.latest);
         if latest.len() == KEPT {
             latest.pop_front();
         }
@@ -122,177 +138,72 @@ impl Recent {
         // Nobody may be listening.
         let _ = self.feed.send(report);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<DecisionReport>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Writer {
-    file: LogFile,
+    log: Log,
     recent: Recent,
     events: Events,
-    /// Decisions that found the queue full, and left their numbers unused.
-    lost: Arc<AtomicU64>,
+    overflow: Overflow,
 }
 
 impl Writer {
-    fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
-        while let Some((attempt, record)) = queue.blocking_recv() {
-            self.file.next += self.lost.swap(0, Ordering::Relaxed);
-            let outcome = self.file.append(&record);
-            let written = outcome.is_ok();
-            match outcome {
-                Ok(event) => {
-                    if let Some(report) = from_ocsf(&event) {
-                        self.recent.push(report);
-                    }
-                }
-                Err(error) => tracing::error!(%error, "A decision could not be written down"),
+    fn run(mut self, queue: &Receiver<Entry>) {
+        loop {
+            match queue.recv_timeout(self.log.pause(Instant::now())) {
+                Ok(first) => self.write(first, queue),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            if let Some(attempt) = attempt {
-                // A driver that has ended wants no report.
-                let _ = self
-                    .events
-                    .blocking_send(Event::Recorded { attempt, written });
-            }
+            self.take_overflow();
+            self.log.settle(Instant::now(), clock::now().wall);
         }
-        if let Err(error) = self.file.file.sync_all() {
-            tracing::error!(%error, "The decision log could not be brought to the disk");
+        self.take_overflow();
+        self.log.close(clock::now().wall);
+    }
+
+    fn take_overflow(&mut self) {
+        if let Some(lost) = lock(&self.overflow).take() {
+            self.log.overflowed(lost);
         }
     }
-}
 
-struct LogFile {
-    dir: PrivateDir,
-    file: File,
-    length: u64,
-    next: u64,
-}
+    /// Writes all that is waiting with one write, and then says so.
+    fn write(&mut self, first: Entry, queue: &Receiver<Entry>) {
+        let batch = std::iter::once(first).chain(queue.try_iter());
+        let (attempts, records): (Vec<_>, Vec<_>) = batch.take(BATCH).unzip();
 
-impl LogFile {
-    fn open(dir: PrivateDir, recent: &Recent) -> Result<Self, LogError> {
-        let wrap = |problem| LogError::Read {
-            path: dir.path(LOG).display().to_string(),
-            problem,
-        };
-        let mut file = dir.append(LOG)?;
-        let mut last = 0;
-        let mut whole = true;
-        let mut lines = BufReader::new(&mut file);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).map_err(wrap)? > 0 {
-            whole = line.ends_with(b"\n");
-            if let Ok(event) = serde_json::from_slice::<Value>(&line) {
-                last = event["metadata"]["sequence"].as_u64().unwrap_or(last);
-                if let Some(report) = from_ocsf(&event) {
-                    recent.push(report);
+        let outcome = self.log.append(&records, clock::now().wall);
+        let written = outcome.is_ok();
+        match outcome {
+            Ok(events) => {
+                for report in events.iter().filter_map(from_ocsf) {
+                    self.recent.push(report);
                 }
             }
-            line.clear();
-        }
-        if !whole {
-            // The service was killed in the middle of a line: end it, so that it stays one line.
-            file.write_all(b"\n").map_err(wrap)?;
-        }
-        let length = file.seek(SeekFrom::End(0)).map_err(wrap)?;
-        if length == 0 {
-            last = last_of_rotated(&dir);
-        }
-        Ok(Self {
-            dir,
-            file,
-            length,
-            next: last + 1,
-        })
-    }
-
-    /// Appends one line with one write, so that a line is there as a whole or not at all.
-    fn append(&mut self, record: &Record) -> io::Result<Value> {
-        if self.length >= MAX_LOG {
-            self.rotate()?;
-        }
-        let event = record.to_ocsf(self.next, env!("CARGO_PKG_VERSION"));
-        // A number that is missing in the log tells of a decision that was lost.
-        self.next += 1;
-        let mut line = serde_json::to_vec(&event)?;
-        line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
-            // What was written of it must not run into the next line.
-            self.file.set_len(self.length)?;
-            return Err(error);
-        }
-        self.length += line.len() as u64;
-        Ok(event)
-    }
-
-    /// Sets the full log aside. Nothing is moved before the next one is there, and
-    /// a log that somebody else has moved already is no obstacle.
-    fn rotate(&mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        let fresh = self
-            .dir
-            .append(NEXT_LOG)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        if self.dir.path(LOG).exists() {
-            for age in (1..ROTATED).rev() {
-                let older = format!("{LOG}.{}", age + 1);
-                rename_if_there(&self.dir, &format!("{LOG}.{age}"), &older)?;
+            Err(error) => {
+                tracing::error!(%error, count = records.len(), "Decisions could not be written down");
             }
-            rename_if_there(&self.dir, LOG, &format!("{LOG}.1"))?;
         }
-        rename_if_there(&self.dir, NEXT_LOG, LOG)?;
-        self.length = fresh.metadata()?.len();
-        self.file = fresh;
-        Ok(())
+        for attempt in attempts.into_iter().flatten() {
+            // A driver that has ended wants no report.
+            let _ = self
+                .events
+                .blocking_send(Event::Recorded { attempt, written });
+        }
     }
 }
-
-fn rename_if_there(dir: &PrivateDir, from: &str, to: &str) -> io::Result<()> {
-    match std::fs::rename(dir.path(from), dir.path(to)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn last_of_rotated(dir: &PrivateDir) -> u64 {
-    let rotated = dir
-        .read(&format!("{LOG}.1"))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    let last = rotated
-        .split(|byte| *byte == b'\n')
-        .rfind(|line| !line.is_empty());
-    last.and_then(|line| serde_json::from_slice::<Value>(line).ok())
-        .and_then(|event| event["metadata"]["sequence"].as_u64())
-        .unwrap_or(0)
-}
-
-/// Why there is no decision log; without one, nothing is permitted.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LogError {
-    #[error(transparent)]
-    Private(#[from] PrivateError),
-    #[error("cannot read {path}: {problem}")]
-    Read { path: String, problem: io::Error },
-    #[error("cannot start the decision log's thread: {0}")]
-    Thread(io::Error),
-}
-
-const LOG: &str = "decisions.jsonl";
-
-/// The next log, until the full one is set aside.
-const NEXT_LOG: &str = "decisions.jsonl.new";
-
-/// About ten thousand decisions; small enough to be read at each start.
-const MAX_LOG: u64 = 10 * 1024 * 1024;
-
-/// How many full logs are kept beside the one that is written.
-const ROTATED: u32 = 5;
 
 /// Decisions that wait to be written; more means that the disk has stopped.
 const QUEUE: usize = 1024;
+
+/// Decisions in one write: enough that the write costs little for each, few enough
+/// that the first does not wait long for the last.
+const BATCH: usize = 256;
 
 /// Decisions that front-ends can look back at.
 const KEPT: usize = 500;

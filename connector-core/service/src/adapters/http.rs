@@ -16,6 +16,20 @@ impl Http {
     /// Prepares to ask servers; trusts the system's certificate authorities.
     /// A system without any can still ask servers on its own loopback.
     pub(crate) fn new() -> Result<Self, HttpError> {
+        Self::build(|| builder().http1_only())
+    }
+
+    /// Prepares to ask servers that speak HTTP/2 and nothing else, in the clear too, as gRPC does.
+    pub(crate) fn http2() -> Result<Self, HttpError> {
+        Self::build(|| {
+            builder()
+                .http2_prior_knowledge()
+                .http2_keep_alive_interval(PING_AFTER)
+                .http2_keep_alive_timeout(PING_LIMIT)
+        })
+    }
+
+    fn build(builder: impl Fn() -> ClientBuilder) -> Result<Self, HttpError> {
         let trusting = builder().build().or_else(|error| {
             let error = HttpError::new(error);
             tracing::warn!(%error, "This system's certificate authorities cannot be read; no https server is trusted");
@@ -96,10 +110,15 @@ pub(crate) enum HttpError {
 
 impl HttpError {
     /// Keeps the whole chain of causes: the first alone never tells why.
-    fn new(error: reqwest::Error) -> Self {
+    pub(crate) fn new(error: reqwest::Error) -> Self {
         Self::Failed(format!("{:#}", anyhow::Error::new(error)))
     }
 }
+
+/// All requests share one connection; one that leads nowhere any more must not
+/// be kept. Asked about only while somebody waits for an answer.
+const PING_AFTER: Duration = Duration::from_millis(300);
+const PING_LIMIT: Duration = Duration::from_secs(1);
 
 /// Long enough for a slow network, short enough to try again while somebody waits.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

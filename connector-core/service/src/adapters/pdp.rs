@@ -1,44 +1,70 @@
-//! Asks an AuthZEN policy decision point (OpenID AuthZEN Authorization API 1.0).
+//! Asks policy decision points: which of them, how often, and for how long.
 
+mod authzen;
+mod breaker;
+mod deciding;
+mod pace;
+mod permguard;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connector_core::authzen::{AccessRequest, Decision, MAX_ANSWER, parse_decision};
+use connector_core::authzen::{AccessRequest, Decision};
+use connector_core::configuration::{PolicyMode, PolicyPlan};
 use connector_core::connector::{Attempt, Event, PdpFailure};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use tokio::task::JoinSet;
-use url::Url;
 
+use self::deciding::Deciding;
 use super::Events;
-use super::http::{self as web, Http, HttpError};
-use super::keys;
+use super::http::Http;
+use super::policies::Embedded;
 
-/// Asks the policy, many questions at a time.
+/// Puts questions to the policy, many at a time.
 #[derive(Debug)]
 pub(crate) struct Pdp {
     http: Http,
     events: Events,
+    /// What the administrator fixed on this device, in place of what documents say.
+    mode: Option<PolicyMode>,
+    embedded: Embedded,
+    deciding: Option<(Arc<PolicyPlan>, Arc<Deciding>)>,
     questions: JoinSet<()>,
 }
 
 impl Pdp {
-    pub(crate) fn new(http: Http, events: Events) -> Self {
+    pub(crate) fn new(
+        http: Http,
+        mode: Option<PolicyMode>,
+        embedded: Embedded,
+        events: Events,
+    ) -> Self {
         Self {
             http,
             events,
+            mode,
+            embedded,
+            deciding: None,
             questions: JoinSet::new(),
         }
     }
 
-    /// Puts `request` to the decision point at `base`; the answer comes as an event.
-    pub(crate) fn ask(&mut self, base: Url, attempt: Attempt, request: &AccessRequest) {
+    /// Puts `request` to whom `policy` names; the answer comes as an event.
+    pub(crate) fn ask(
+        &mut self,
+        policy: &Arc<PolicyPlan>,
+        attempt: Attempt,
+        request: Box<AccessRequest>,
+    ) {
         while self.questions.try_join_next().is_some() {}
 
-        let (http, events) = (self.http.clone(), self.events.clone());
-        let body = request.to_json();
+        let deciding = self.deciding(policy);
+        let events = self.events.clone();
         self.questions.spawn(async move {
             let asked_at = Instant::now();
-            let outcome = evaluate(&http, &base, &body).await;
+            let outcome = within_limit(&deciding, &request).await;
             let latency = asked_at.elapsed();
             let _ = events
                 .send(Event::Evaluated {
@@ -49,95 +75,76 @@ impl Pdp {
                 .await;
         });
     }
+
+    /// Keeps connections and experience for as long as the policy is the same.
+    fn deciding(&mut self, policy: &Arc<PolicyPlan>) -> Arc<Deciding> {
+        if let Some((known, deciding)) = &self.deciding
+            && known == policy
+        {
+            return Arc::clone(deciding);
+        }
+        let mode = self.mode.unwrap_or(policy.mode);
+        let deciding = Arc::new(Deciding::new(
+            &self.http,
+            mode,
+            self.embedded.clone(),
+            policy,
+        ));
+        self.deciding = Some((Arc::clone(policy), Arc::clone(&deciding)));
+        deciding
+    }
 }
 
-async fn evaluate(
-    http: &Http,
-    base: &Url,
-    body: &serde_json::Value,
+async fn within_limit(
+    deciding: &Deciding,
+    request: &AccessRequest,
 ) -> Result<Decision, PdpFailure> {
-    let outcome = ask(http, base, body).await;
-    if let Err((failure, detail)) = &outcome {
-        tracing::warn!(?failure, detail, pdp = %base, "The policy server gave no decision");
-    }
-    outcome.map_err(|(failure, _)| failure)
+    let outcome = tokio::time::timeout(ANSWER_LIMIT, deciding.decide(request)).await;
+    outcome.unwrap_or_else(|_elapsed| {
+        tracing::warn!(limit = ?ANSWER_LIMIT, "No policy server answered in time");
+        Err(PdpFailure::Late)
+    })
 }
 
-async fn ask(
-    http: &Http,
-    base: &Url,
-    body: &serde_json::Value,
-) -> Result<Decision, (PdpFailure, String)> {
-    let malformed = |detail: String| (PdpFailure::Malformed, detail);
-    let endpoint = evaluation_endpoint(base).map_err(malformed)?;
-    let request_id =
-        keys::unguessable().map_err(|error| (PdpFailure::Unreachable, error.to_string()))?;
-    let request = http
-        .client()
-        .post(endpoint)
-        .header(CONTENT_TYPE, "application/json")
-        .header("X-Request-ID", request_id)
-        .body(body.to_string());
-
-    let answer =
-        web::send(request, ANSWER_LIMIT, MAX_ANSWER)
-            .await
-            .map_err(|error| match error {
-                HttpError::Failed(_) => (PdpFailure::Unreachable, error.to_string()),
-                HttpError::Late(_) => (PdpFailure::Late, error.to_string()),
-                HttpError::TooLong(_) => (PdpFailure::Malformed, error.to_string()),
-            })?;
-    if answer.status != StatusCode::OK {
-        let status = answer.status.as_u16();
-        return Err((PdpFailure::Status(status), format!("status {status}")));
-    }
-    let content_type = answer.headers.get(CONTENT_TYPE);
-    let media_type = content_type
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next());
-    if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(malformed(format!("content type {content_type:?}")));
-    }
-    parse_decision(&answer.body).map_err(|error| malformed(error.to_string()))
+/// Why one decision point gave no decision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+struct Failure {
+    kind: PdpFailure,
+    detail: String,
 }
 
-/// Appends the default path to the base URL (§10.1).
-fn evaluation_endpoint(base: &Url) -> Result<Url, String> {
-    let mut endpoint = base.clone();
-    endpoint
-        .path_segments_mut()
-        .map_err(|()| "the policy server's URL has no path".to_owned())?
-        .pop_if_empty()
-        .extend(["access", "v1", "evaluation"]);
-    Ok(endpoint)
+impl Failure {
+    fn malformed(detail: impl ToString) -> Self {
+        Self {
+            kind: PdpFailure::Malformed,
+            detail: detail.to_string(),
+        }
+    }
+
+    fn status(status: u16, detail: impl ToString) -> Self {
+        Self {
+            kind: PdpFailure::Status(status),
+            detail: detail.to_string(),
+        }
+    }
+}
+
+impl From<super::http::HttpError> for Failure {
+    fn from(error: super::http::HttpError) -> Self {
+        use super::http::HttpError;
+
+        let kind = match error {
+            HttpError::Failed(_) => PdpFailure::Unreachable,
+            HttpError::Late(_) => PdpFailure::Late,
+            HttpError::TooLong(_) => PdpFailure::Malformed,
+        };
+        Self {
+            kind,
+            detail: error.to_string(),
+        }
+    }
 }
 
 /// A person waits; later is a denial.
 const ANSWER_LIMIT: Duration = Duration::from_millis(800);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_endpoint_lies_below_the_base() {
-        for (base, endpoint) in [
-            (
-                "http://127.0.0.1:1",
-                "http://127.0.0.1:1/access/v1/evaluation",
-            ),
-            (
-                "https://pdp.test/tenant/",
-                "https://pdp.test/tenant/access/v1/evaluation",
-            ),
-            (
-                "https://pdp.test/tenant",
-                "https://pdp.test/tenant/access/v1/evaluation",
-            ),
-        ] {
-            let found = evaluation_endpoint(&base.parse().unwrap()).unwrap();
-
-            assert_eq!(found.as_str(), endpoint);
-        }
-    }
-}

@@ -140,6 +140,7 @@ fn refusal(denial: &Denial) -> Refusal {
         | Reason::LeaseExpired
         | Reason::NotConfigured
         | Reason::NotRecorded
+        | Reason::Offline
         | Reason::Paused
         | Reason::PdpLate
         | Reason::PdpMalformed
@@ -149,6 +150,8 @@ fn refusal(denial: &Denial) -> Refusal {
         | Reason::PortNotOffered
         | Reason::PostureUnmet
         | Reason::SessionExpired
+        | Reason::SessionRevoked
+        | Reason::SignalsSilent
         | Reason::SignedOut
         | Reason::Stopping => RefusalKind::Denied,
     };

@@ -232,6 +232,7 @@ async fn open_session(config: &Config, signed_in: &SignedIn) -> Result<Session, 
         addresses: grant.addresses,
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,
+        assurance: None,
     };
     config.keys.insert(session.id.clone(), keys);
     Ok(session)

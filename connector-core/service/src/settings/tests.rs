@@ -18,6 +18,21 @@ fn a_file_with_what_is_needed_is_enough() {
 }
 
 #[test]
+fn decisions_go_to_an_otlp_collector_only_if_one_is_named() {
+    let file = format!("{FILE}[telemetry]\notlp_endpoint = \"https://otel.corp.test\"\n");
+
+    let named = collect(&file, &[], &[]).unwrap();
+
+    let report = &named.report;
+    let shown = report
+        .iter()
+        .find(|one| one.key == "telemetry.otlp_endpoint");
+    assert_eq!(shown.unwrap().origin, "test.toml, line 7");
+    assert!(named.otlp.is_some());
+    assert!(collect(FILE, &[], &[]).unwrap().otlp.is_none());
+}
+
+#[test]
 fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
     let file = format!("{FILE}[proxy]\nlisten = \"127.0.0.1:1\"\n");
     let environment = [("ZTNA_PROXY_LISTEN", "127.0.0.1:2")];
@@ -35,6 +50,27 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
     assert_eq!(origin("control_plane.url"), "test.toml, line 3");
     assert_eq!(origin("log.level"), "default");
     assert_eq!(port(settings), 3);
+}
+
+#[test]
+fn the_mode_of_deciding_is_the_company_s_unless_the_administrator_names_one() {
+    let mode = |extra: &str| {
+        let settings = collect(&format!("{FILE}{extra}"), &[], &[]).unwrap();
+        let report = settings
+            .report
+            .iter()
+            .find(|report| report.key == "policy.mode");
+        (settings.policy_mode, report.unwrap().origin.clone())
+    };
+
+    assert_eq!(mode(""), (None, "default".to_owned()));
+    assert_eq!(
+        mode("[policy]\nmode = \"proximity-then-remote\"\n"),
+        (
+            Some(PolicyMode::ProximityThenRemote),
+            "test.toml, line 7".to_owned()
+        )
+    );
 }
 
 #[test]
@@ -75,9 +111,18 @@ fn a_value_that_cannot_be_used_is_named_with_its_origin() {
         ),
         ("[proxy]\nlisten = 80", "a text in quotes"),
         ("[proxy]\nenabled = \"yes\"", "true or false"),
+        (
+            "[telemetry]\notlp_endpoint = \"http://otel.corp.test:4318\"",
+            "use https",
+        ),
+        ("[telemetry]\notlp_endpoint = \"otel\"", "write a URL"),
         ("[log]\nformat = \"xml\"", "text or json"),
         ("[log]\nlevel = \"inof\"", "write off, error"),
         ("[service]\nstate_dir = \"here\"", "an absolute path"),
+        (
+            "[policy]\nmode = \"off\"",
+            "write remote, proximity or proximity-then-remote, or company",
+        ),
         ("[log\n", "test.toml, line 6:"),
     ] {
         let error = collect(&format!("{FILE}{extra}\n"), &[], &[]).unwrap_err();

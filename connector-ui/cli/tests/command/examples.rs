@@ -41,6 +41,7 @@ pub(crate) fn status(standing: Standing) -> Reply {
             listen: Some(([127, 0, 0, 1], 3128).into()),
             pac_url: Some("http://127.0.0.1:3128/proxy.pac".into()),
         },
+        records: None,
         control_plane: "https://control.corp.test".into(),
         control_plane_reachable: true,
         configuration_version: Some(17),

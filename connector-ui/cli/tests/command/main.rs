@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, also in what it calls"
 )]
 
+mod audit;
 mod examples;
 mod failures;
 mod fake;

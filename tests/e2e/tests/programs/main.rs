@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod crash;
@@ -15,10 +17,16 @@ mod kit;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod permguard;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod posture;
 #[cfg(test)]
+mod proximity;
+#[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod signals;
 #[cfg(test)]
 mod transparent;

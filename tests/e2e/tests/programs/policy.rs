@@ -83,6 +83,9 @@ fn decision_point(script: &Script) -> (Stub, Arc<Mutex<Value>>) {
     let asked = Arc::new(Mutex::new(Value::Null));
     let (script, last) = (Arc::clone(script), Arc::clone(&asked));
     let stub = Stub::start("127.0.0.1:0", move |request| {
+        if request.head.starts_with("GET ") {
+            return response("404 Not Found", "", b"");
+        }
         assert!(field(&request.head, "x-request-id").is_some());
         *last.lock().unwrap() = serde_json::from_slice(&request.body).unwrap();
         let released = match &*script.lock().unwrap() {

@@ -23,6 +23,19 @@ fn no_secret_is_in_logs_arguments_environment_or_what_front_ends_are_told() {
         assert_eq!(curl.fetch(form, "http://wiki.corp.test/", &[]).status, 200);
     }
     assert_eq!(curl.get("http://payroll.corp.test/").status, 403);
+    for host in ["wiki", "payroll"] {
+        let url =
+            format!("http://{host}.corp.test/?code_verifier={CANARY}-query#{CANARY}-fragment");
+        let headers = [
+            "-H",
+            "Authorization: Bearer canary-7f3a91-token",
+            "-H",
+            "Cookie: session=canary-7f3a91-cookie",
+            "-H",
+            "Proxy-Authorization: Basic canary-7f3a91-proxy",
+        ];
+        let _answer = curl.fetch(FORMS[0], &url, &headers);
+    }
     // A second sign-in by the stored token shows refreshing as well.
     connector.process().signal("TERM");
     let _ended = connector.process().wait(e2e::wait::DEADLINE);
@@ -58,6 +71,14 @@ fn no_secret_is_in_logs_arguments_environment_or_what_front_ends_are_told() {
         let shown = connector.read(&[verb]).to_string();
         places.push((format!("ztna {verb}"), shown.into_bytes()));
     }
+    let log_dir = connector.path("log").display().to_string();
+    let exported = connector.ztna(&["audit", "export", "--log-dir", &log_dir]);
+    places.push(("the exported log".to_owned(), exported.stdout));
+    e2e::wait::until("the log at the control plane", e2e::wait::DEADLINE, || {
+        (lab.look("records")[0]["lines"].as_u64()? > 3).then_some(())
+    });
+    let collected = lab.look("records").to_string().into_bytes();
+    places.push(("what the control plane collected".to_owned(), collected));
     let secrets = secrets(&connector, &lab);
     for (place, content) in &places {
         assert!(!content.is_empty(), "{place} is empty");
@@ -75,6 +96,7 @@ fn secrets(connector: &Connector<'_>, lab: &Lab) -> Vec<(String, Vec<u8>)> {
     let token = lab.ready("enrolment_token");
     assert!(refresh.len() > 10 && token.len() > 10);
     let mut secrets = vec![
+        ("what a program sent".to_owned(), CANARY.as_bytes().to_vec()),
         ("the refresh token".to_owned(), refresh.as_bytes().to_vec()),
         ("the enrolment token".to_owned(), token.as_bytes().to_vec()),
         // Every JWS begins like this: ID tokens, assertions, proofs.
@@ -102,6 +124,9 @@ fn secrets(connector: &Connector<'_>, lab: &Lab) -> Vec<(String, Vec<u8>)> {
     }
     secrets
 }
+
+/// Stands in for the token, the cookie and the code verifier that a program sends.
+const CANARY: &str = "canary-7f3a91";
 
 fn contains(content: &[u8], text: &[u8]) -> bool {
     content.windows(text.len()).any(|window| window == text)

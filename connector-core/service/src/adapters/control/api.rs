@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::control::{
-    ASSERTION_TYPE, Assertion, Challenge, DISCOVERY_PATH, Discovery, Enrolled, Enrolment, Problem,
-    SessionGrant, SessionRequest, is_secure,
+    ASSERTION_TYPE, Assertion, Challenge, DISCOVERY_PATH, Discovery, Enrolled, Enrolment,
+    ObjectsRequest, Problem, RECORDS_TYPE, RecordsAccepted, SessionGrant, SessionRequest,
+    is_secure,
 };
 use connector_core::identity::HostId;
 use connector_core::jws;
@@ -37,13 +38,13 @@ pub(crate) struct HostCredential {
     pub(crate) key: SigningKey,
 }
 
-/// Names a version of the configuration, to ask for the next one with.
+/// Names a version of a signed document, to ask for the next one with.
 #[derive(Debug, Clone)]
-pub(super) struct Validator(HeaderValue);
+pub(crate) struct Validator(HeaderValue);
 
-/// What asking for the configuration brought.
+/// What asking for a signed document brought.
 #[derive(Debug)]
-pub(super) enum Fetched {
+pub(crate) enum Fetched {
     Document {
         jws: String,
         validator: Option<Validator>,
@@ -84,7 +85,59 @@ impl ControlPlane {
         validator: Option<&Validator>,
         patience: Duration,
     ) -> Result<Fetched, ApiError> {
-        let mut endpoint = self.discover().await?.configuration_endpoint.clone();
+        let endpoint = self.discover().await?.configuration_endpoint.clone();
+        self.document(endpoint, credential, validator, patience)
+            .await
+    }
+
+    /// Waits for a policy head other than the one that `validator` names, for at
+    /// most `patience`; none if this control plane has no policy store.
+    pub(crate) async fn policy_head(
+        &self,
+        credential: &HostCredential,
+        validator: Option<&Validator>,
+        patience: Duration,
+    ) -> Result<Option<Fetched>, ApiError> {
+        let Some(endpoint) = self.discover().await?.policy_head_endpoint.clone() else {
+            return Ok(None);
+        };
+        self.document(endpoint, credential, validator, patience)
+            .await
+            .map(Some)
+    }
+
+    /// Fetches objects of the policy store, as one pack.
+    pub(crate) async fn policy_objects(
+        &self,
+        credential: &HostCredential,
+        missing: Vec<String>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let Some(endpoint) = self.discover().await?.policy_objects_endpoint.clone() else {
+            return Err(ApiError::Unreadable(
+                "it names a policy head and nowhere to fetch its objects".to_owned(),
+            ));
+        };
+        let post = self
+            .http
+            .client()
+            .post(endpoint)
+            .bearer_auth(self.assertion(credential.id.as_str(), &credential.key)?);
+        let request = with_json(post, &ObjectsRequest { objects: missing })?;
+        let answer = web::send(request, TRANSFER_LIMIT, MAX_TRANSFER).await?;
+        if answer.status == StatusCode::OK {
+            Ok(answer.body)
+        } else {
+            Err(refused(&answer))
+        }
+    }
+
+    async fn document(
+        &self,
+        mut endpoint: Url,
+        credential: &HostCredential,
+        validator: Option<&Validator>,
+        patience: Duration,
+    ) -> Result<Fetched, ApiError> {
         if validator.is_some() {
             endpoint
                 .query_pairs_mut()
@@ -102,8 +155,9 @@ impl ControlPlane {
         let answer = web::send(request, REQUEST_LIMIT + patience, MAX_DOCUMENT).await?;
         match answer.status {
             StatusCode::OK => Ok(Fetched::Document {
-                jws: String::from_utf8(answer.body)
-                    .map_err(|_| ApiError::Unreadable("the configuration is no text".to_owned()))?,
+                jws: String::from_utf8(answer.body).map_err(|_| {
+                    ApiError::Unreadable("the signed document is no text".to_owned())
+                })?,
                 validator: answer.headers.get(ETAG).cloned().map(Validator),
             }),
             StatusCode::NOT_MODIFIED => Ok(Fetched::NotModified),
@@ -146,6 +200,29 @@ impl ControlPlane {
         }
     }
 
+    /// Hands over lines of the decision log that follow on `after`; none if nobody takes them.
+    pub(crate) async fn deliver_records(
+        &self,
+        credential: &HostCredential,
+        after: u64,
+        lines: Vec<u8>,
+    ) -> Result<Option<RecordsAccepted>, ApiError> {
+        let Some(mut endpoint) = self.discover().await?.records_endpoint.clone() else {
+            return Ok(None);
+        };
+        endpoint
+            .query_pairs_mut()
+            .append_pair("after", &after.to_string());
+        let request = self
+            .http
+            .client()
+            .post(endpoint)
+            .bearer_auth(self.assertion(credential.id.as_str(), &credential.key)?)
+            .header(CONTENT_TYPE, RECORDS_TYPE)
+            .body(lines);
+        self.ask(request).await.map(Some)
+    }
+
     async fn discover(&self) -> Result<&Discovery, ApiError> {
         self.discovery
             .get_or_try_init(|| async {
@@ -172,7 +249,12 @@ impl ControlPlane {
             &found.host_endpoint,
             &found.session_endpoint,
             &found.configuration_endpoint,
-        ] {
+        ]
+        .into_iter()
+        .chain(&found.records_endpoint)
+        .chain(&found.policy_head_endpoint)
+        .chain(&found.policy_objects_endpoint)
+        {
             if !is_secure(endpoint) {
                 return Err(ApiError::InsecureEndpoint(endpoint.clone()));
             }
@@ -259,6 +341,10 @@ pub(super) const POLL: Duration = Duration::from_secs(50);
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// All objects of the largest policy store, over a slow line.
+const MAX_TRANSFER: usize = 52 * 1024 * 1024;
+const TRANSFER_LIMIT: Duration = Duration::from_secs(120);
 
 /// A configuration with thousands of resources stays well below.
 const MAX_DOCUMENT: usize = 8 * 1024 * 1024;

@@ -1,0 +1,461 @@
+//! Requests in the words of the schema.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
+};
+use connector_core::access::Workload;
+use connector_core::authzen::AccessRequest;
+use connector_core::identity::{Assurance, HostId, Person, SessionId};
+use connector_core::posture::{Finding, TrustLevel, Verdict};
+use connector_core::time::WallTime;
+
+use crate::snapshot::Action;
+
+/// What a decision rests on beside the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The network that the device is in.
+    pub network: Network,
+    /// How long the control plane has been silent, if for too long.
+    pub offline_for: Option<Duration>,
+    /// Whether a delegation covers the program and the application.
+    pub delegated: bool,
+}
+
+/// What kind of network the device is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Network {
+    /// A mobile network.
+    Cellular,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+    /// A cable.
+    Wired,
+    /// A wireless network.
+    Wireless,
+}
+
+impl Network {
+    /// Returns the word used in policies.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cellular => "cellular",
+            Self::Unknown => "unknown",
+            Self::Wired => "wired",
+            Self::Wireless => "wireless",
+        }
+    }
+}
+
+/// A person on a device in a state, as policies see them: made once, asked about often.
+#[derive(Debug)]
+pub struct Subject {
+    person: Arc<Person>,
+    session: SessionId,
+    assurance: Option<Arc<Assurance>>,
+    host: Option<HostId>,
+    verdict: Verdict,
+    /// The person, and the groups.
+    principals: Vec<EntityUid>,
+    actual: Standing,
+    compliant: Option<Standing>,
+}
+
+/// What of a subject depends on the device's state.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    entities: Entities,
+    context: Vec<(&'static str, RestrictedExpression)>,
+}
+
+impl Subject {
+    /// Returns the subject of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Unanswerable`] if it cannot be put into the words of the schema.
+    pub fn of(request: &AccessRequest) -> Result<Self, Unanswerable> {
+        let person = &request.person;
+        let mut principals = vec![entity(&TYPES.person, &person.subject)];
+        principals.extend(groups(person));
+        principals.sort_unstable();
+        principals.dedup();
+
+        let found = |wanted| {
+            let findings = request.verdict.findings();
+            findings
+                .filter(|(_, finding)| *finding == wanted)
+                .map(|(check, _)| check.as_str().to_owned())
+                .collect::<Vec<String>>()
+        };
+        let measured = Measured {
+            level: request.verdict.trust_level(),
+            passed: found(Finding::Pass),
+            failed: found(Finding::Fail),
+            unknown: found(Finding::Unknown),
+        };
+        let mut compliant = None;
+        if measured.level != TrustLevel::High {
+            let all = request.verdict.findings();
+            let measured = Measured {
+                level: TrustLevel::High,
+                passed: all.map(|(check, _)| check.as_str().to_owned()).collect(),
+                failed: vec![],
+                unknown: vec![],
+            };
+            compliant = Some(Standing::new(request, measured)?);
+        }
+        Ok(Self {
+            person: Arc::clone(person),
+            session: request.session.clone(),
+            assurance: request.assurance.clone(),
+            host: request.host.clone(),
+            verdict: request.verdict.clone(),
+            actual: Standing::new(request, measured)?,
+            principals,
+            compliant,
+        })
+    }
+
+    /// Returns whether this is the subject of `request`, too.
+    #[must_use]
+    pub fn fits(&self, request: &AccessRequest) -> bool {
+        self.session == request.session
+            && self.verdict == request.verdict
+            && self.host == request.host
+            && self.assurance == request.assurance
+            && (Arc::ptr_eq(&self.person, &request.person) || self.person == request.person)
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.actual
+    }
+
+    /// Returns the same on a device that meets every check, if this one does not.
+    pub(crate) fn compliant(&self) -> Option<&Standing> {
+        self.compliant.as_ref()
+    }
+}
+
+/// What is known about a device.
+struct Measured {
+    level: TrustLevel,
+    passed: Vec<String>,
+    failed: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Standing {
+    fn new(request: &AccessRequest, measured: Measured) -> Result<Self, Unanswerable> {
+        let (uid, person) = person(&request.person)?;
+        let session = entity(&TYPES.session, request.session.as_str());
+        let number: i64 = match measured.level {
+            TrustLevel::Low => 1,
+            TrustLevel::Medium => 2,
+            TrustLevel::High => 3,
+        };
+        let trust = reference(entity(&TYPES.trust, measured.level.as_str()));
+        let level = RestrictedExpression::new_long(number);
+        let mut context = vec![
+            ("session", reference(session.clone())),
+            ("trust", trust.clone()),
+            ("trust_level", level.clone()),
+        ];
+        if let Some(assurance) = &request.assurance {
+            let members = [
+                ("namespace".to_owned(), text(&assurance.namespace)),
+                ("level".to_owned(), text(&assurance.level)),
+            ];
+            let record = RestrictedExpression::new_record(members).map_err(unanswerable)?;
+            context.push(("assurance", record));
+        }
+
+        let mut entities = vec![person];
+        let mut attributes = vec![
+            ("person", reference(uid)),
+            ("trust", trust.clone()),
+            ("trust_level", level.clone()),
+        ];
+        if let Some(host) = &request.host {
+            let device = entity(&TYPES.device, host.as_str());
+            attributes.push(("device", reference(device.clone())));
+            context.push(("device", reference(device.clone())));
+            let measured = [
+                ("trust", trust),
+                ("trust_level", level),
+                ("passed", texts(measured.passed)),
+                ("failed", texts(measured.failed)),
+                ("unknown", texts(measured.unknown)),
+            ];
+            entities.push(described(device, measured, [])?);
+        }
+        entities.push(described(session, attributes, [])?);
+        Ok(Self {
+            entities: Entities::from_entities(entities, None).map_err(unanswerable)?,
+            context,
+        })
+    }
+}
+
+/// One request in the words of the schema.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) action: Action,
+    /// Who asks, and the groups that they are in.
+    pub(crate) principals: Vec<EntityUid>,
+    /// What for, and the groups that it is in.
+    pub(crate) resources: Vec<EntityUid>,
+    principal: EntityUid,
+    context: Vec<(String, RestrictedExpression)>,
+    entities: Option<Entities>,
+}
+
+impl Facts {
+    /// Describes a connection.
+    pub(crate) fn of_connection(
+        subject: &Subject,
+        standing: &Standing,
+        request: &AccessRequest,
+        circumstances: &Circumstances,
+    ) -> Result<Self, Unanswerable> {
+        let flow = &request.flow;
+        let site = entity(&TYPES.site, request.resource.site.as_str());
+        let resource = entity(&TYPES.resource, request.resource.id.as_str());
+        let program = workload(&flow.workload);
+        let about = [
+            ("title", text(&request.resource.title)),
+            ("site", reference(site.clone())),
+        ];
+        let entities = [
+            described(resource.clone(), about, [site.clone()])?,
+            described(program.clone(), known(&flow.workload), [])?,
+        ];
+        let mut facts = Self::new(
+            Action::Connect,
+            subject,
+            standing,
+            vec![resource, site],
+            entities,
+        )?;
+        facts.surround(standing, request.time, circumstances)?;
+        let protocol = entity(&TYPES.protocol, flow.protocol.transport());
+        facts.say(
+            "delegated",
+            RestrictedExpression::new_bool(circumstances.delegated),
+        );
+        facts.say("host", text(&flow.destination.to_string()));
+        facts.say("protocol", reference(protocol));
+        facts.say("workload", reference(program));
+        if let Some(port) = flow.protocol.port() {
+            facts.say("port", RestrictedExpression::new_long(port.into()));
+        }
+        Ok(facts)
+    }
+
+    pub(crate) fn new(
+        action: Action,
+        subject: &Subject,
+        standing: &Standing,
+        resources: Vec<EntityUid>,
+        entities: impl IntoIterator<Item = Entity>,
+    ) -> Result<Self, Unanswerable> {
+        let all = standing.entities.clone();
+        let all = all.upsert_entities(entities, None).map_err(unanswerable)?;
+        Ok(Self {
+            action,
+            principals: subject.principals.clone(),
+            resources,
+            principal: entity(&TYPES.person, &subject.person.subject),
+            context: Vec::with_capacity(20),
+            entities: Some(all),
+        })
+    }
+
+    /// Tells what is the same for every action, but for the exact time.
+    pub(crate) fn surround(
+        &mut self,
+        standing: &Standing,
+        time: WallTime,
+        circumstances: &Circumstances,
+    ) -> Result<(), Unanswerable> {
+        let minutes = time.unix_millis() / 60_000;
+        // 1 January 1970 was a Thursday.
+        let weekday = usize::try_from((minutes / 1440 + 3) % 7).unwrap_or_default();
+        let minute = i64::try_from(minutes % 1440).map_err(unanswerable)?;
+        for (name, value) in &standing.context {
+            self.say(name, value.clone());
+        }
+        let network = entity(&TYPES.network, circumstances.network.as_str());
+        let offline = circumstances.offline_for.is_some();
+        self.say(
+            "weekday",
+            reference(entity(&TYPES.weekday, WEEKDAYS[weekday])),
+        );
+        self.say("minute_of_day", RestrictedExpression::new_long(minute));
+        self.say("network", reference(network));
+        self.say("offline", RestrictedExpression::new_bool(offline));
+        Ok(())
+    }
+
+    /// Tells the time to the millisecond. Half of a decision's time goes into
+    /// this, so it is left out if no candidate names it.
+    pub(crate) fn tell_time(&mut self, time: WallTime) {
+        self.say("time", RestrictedExpression::new_datetime(time.to_string()));
+    }
+
+    pub(crate) fn say(&mut self, name: &str, value: RestrictedExpression) {
+        self.context.push((name.to_owned(), value));
+    }
+
+    /// Makes the request; what the candidates are found by stays.
+    pub(crate) fn take_request(&mut self) -> Result<(Request, Entities), Unanswerable> {
+        let context = std::mem::take(&mut self.context);
+        let context = Context::from_pairs(context).map_err(unanswerable)?;
+        let action = entity(&TYPES.action, self.action.name());
+        let request = Request::new(
+            self.principal.clone(),
+            action,
+            self.resources[0].clone(),
+            context,
+            None,
+        );
+        let entities = self.entities.take().unwrap_or_else(Entities::empty);
+        Ok((request.map_err(unanswerable)?, entities))
+    }
+}
+
+/// A request that cannot be put into the words of the schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the request cannot be put to policies: {problem}")]
+pub struct Unanswerable {
+    problem: String,
+}
+
+pub(crate) fn unanswerable(error: impl std::fmt::Display) -> Unanswerable {
+    Unanswerable {
+        problem: error.to_string(),
+    }
+}
+
+/// Describes a person.
+pub(crate) fn person(person: &Person) -> Result<(EntityUid, Entity), Unanswerable> {
+    let uid = entity(&TYPES.person, &person.subject);
+    let mut attributes = vec![("issuer", text(&person.issuer))];
+    attributes.extend(person.email.as_ref().map(|email| ("email", text(email))));
+    attributes.extend(person.name.as_ref().map(|name| ("name", text(name))));
+    let described = described(uid.clone(), attributes, groups(person))?;
+    Ok((uid, described))
+}
+
+/// Returns the groups that a person is in.
+pub(crate) fn groups(person: &Person) -> impl Iterator<Item = EntityUid> {
+    let groups = person.groups.iter();
+    groups.map(|group| entity(&TYPES.group, group))
+}
+
+/// Returns the program's entity; every unknown one is the same.
+pub(crate) fn workload(workload: &Workload) -> EntityUid {
+    match workload {
+        Workload::Known(program) => entity(&TYPES.workload, &program.path),
+        Workload::Unknown => entity(&TYPES.workload, ""),
+    }
+}
+
+/// Returns what is known about a program.
+pub(crate) fn known(workload: &Workload) -> Vec<(&'static str, RestrictedExpression)> {
+    let Workload::Known(program) = workload else {
+        return vec![("known", RestrictedExpression::new_bool(false))];
+    };
+    let mut known = vec![
+        ("known", RestrictedExpression::new_bool(true)),
+        ("path", text(&program.path)),
+        ("ancestors", texts(program.ancestors.iter().cloned())),
+    ];
+    let user = program
+        .user
+        .map(|user| RestrictedExpression::new_long(user.into()));
+    known.extend(user.map(|user| ("user", user)));
+    known.extend(program.sha256.as_ref().map(|hash| ("sha256", text(hash))));
+    known
+}
+
+pub(crate) fn described(
+    uid: EntityUid,
+    attributes: impl IntoIterator<Item = (&'static str, RestrictedExpression)>,
+    parents: impl IntoIterator<Item = EntityUid>,
+) -> Result<Entity, Unanswerable> {
+    let attributes = attributes.into_iter();
+    let attributes: HashMap<String, RestrictedExpression> = attributes
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let parents: HashSet<EntityUid> = parents.into_iter().collect();
+    Entity::new(uid, attributes, parents).map_err(unanswerable)
+}
+
+pub(crate) fn entity(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+pub(crate) fn reference(uid: EntityUid) -> RestrictedExpression {
+    RestrictedExpression::new_entity_uid(uid)
+}
+
+pub(crate) fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}
+
+pub(crate) fn texts(texts: impl IntoIterator<Item = String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string))
+}
+
+/// The schema's entity types.
+pub(crate) struct Types {
+    action: EntityTypeName,
+    device: EntityTypeName,
+    group: EntityTypeName,
+    network: EntityTypeName,
+    pub(crate) person: EntityTypeName,
+    protocol: EntityTypeName,
+    pub(crate) resource: EntityTypeName,
+    session: EntityTypeName,
+    site: EntityTypeName,
+    trust: EntityTypeName,
+    weekday: EntityTypeName,
+    workload: EntityTypeName,
+}
+
+pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
+    action: kind("Action"),
+    device: kind("Device"),
+    group: kind("Group"),
+    network: kind("Network"),
+    person: kind("Person"),
+    protocol: kind("Protocol"),
+    resource: kind("Resource"),
+    session: kind("Session"),
+    site: kind("Site"),
+    trust: kind("Trust"),
+    weekday: kind("Weekday"),
+    workload: kind("Workload"),
+});
+
+#[expect(clippy::expect_used, reason = "constants, which tests read")]
+fn kind(name: &str) -> EntityTypeName {
+    name.parse().expect("the name of an entity type")
+}
+
+const WEEKDAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];

@@ -1,0 +1,323 @@
+//! Keeps the policy store of this device in step with the control plane's, and
+//! decides by it.
+
+mod kept;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use connector_core::authzen::{AccessRequest, Decision};
+use connector_core::connector::Event;
+use connector_core::jws::PublicKey;
+use connector_core::time::Moment;
+use connector_platform::clock;
+use connector_platform::private::{PrivateDir, PrivateError};
+use connector_policy::evaluation::{Circumstances, DecisionPoint};
+use connector_policy::pack;
+use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
+use tokio::sync::watch;
+
+use self::kept::Kept;
+use super::control::{ApiError, ControlPlane, ControlState, Fetched, HostCredential, Validator};
+use super::{Events, Task};
+
+/// What keeping in step needs.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) api: ControlPlane,
+    pub(crate) control: watch::Receiver<ControlState>,
+    /// The company's policy key, which signs heads.
+    pub(crate) key: PublicKey,
+    pub(crate) state: PrivateDir,
+}
+
+/// Keeps the store in step until dropped.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    embedded: Embedded,
+    _task: Task,
+}
+
+/// The embedded decision point: what the policies in force say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Embedded(Arc<Mutex<Point>>);
+
+#[derive(Debug, Default)]
+struct Point {
+    deciding: Option<DecisionPoint>,
+    /// When the control plane was last heard of.
+    heard_at: Moment,
+}
+
+impl Policies {
+    /// Starts with what earlier runs kept.
+    ///
+    /// # Errors
+    ///
+    /// If the state directory cannot be used.
+    pub(crate) fn start(config: Config, events: Events) -> Result<Self, PrivateError> {
+        let kept = Kept::open(&config.state)?;
+        let embedded = Embedded::default();
+        embedded.heard();
+        let keeping = Keeping {
+            store: Store::new(config.key, LEDGER.into()),
+            kept,
+            config,
+            embedded: embedded.clone(),
+            events,
+            validator: None,
+            is_offline: false,
+        };
+        Ok(Self {
+            embedded,
+            _task: Task::spawn(keeping.run()),
+        })
+    }
+
+    pub(crate) fn embedded(&self) -> Embedded {
+        self.embedded.clone()
+    }
+}
+
+impl Embedded {
+    /// Decides by the policies in force; none are if there is no answer.
+    pub(crate) fn decide(&self, request: &AccessRequest) -> Option<Decision> {
+        let mut point = self.lock();
+        let silence = clock::now().moment.since(point.heard_at);
+        let circumstances = Circumstances {
+            offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
+            ..Circumstances::default()
+        };
+        let deciding = point.deciding.as_mut()?;
+        let decision = deciding.decide(request, &circumstances);
+        if let Some(candidate) = deciding.differs(&decision, request, &circumstances) {
+            tracing::info!(
+                flow = %request.flow,
+                active = decision.outcome.is_ok(),
+                candidate = candidate.outcome.is_ok(),
+                policy = candidate.policy.as_deref(),
+                "The candidate policies would decide otherwise"
+            );
+        }
+        Some(Decision {
+            answered_by: Some("embedded".into()),
+            ..decision
+        })
+    }
+
+    fn activate(&self, activated: &Activated) {
+        let shadow = match &activated.shadow {
+            Some(Ok(shadow)) => Some(Arc::clone(shadow)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "The candidate policies cannot be evaluated");
+                None
+            }
+            None => None,
+        };
+        let point = DecisionPoint::new(Arc::clone(&activated.snapshot), shadow);
+        self.lock().deciding = Some(point);
+    }
+
+    fn deactivate(&self) {
+        self.lock().deciding = None;
+    }
+
+    fn heard(&self) {
+        self.lock().heard_at = clock::now().moment;
+    }
+
+    fn is_offline(&self) -> bool {
+        clock::now().moment.since(self.lock().heard_at) >= OFFLINE_AFTER
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Point> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that keeps the store in step.
+struct Keeping {
+    config: Config,
+    store: Store,
+    kept: Kept,
+    embedded: Embedded,
+    events: Events,
+    validator: Option<Validator>,
+    is_offline: bool,
+}
+
+impl Keeping {
+    async fn run(mut self) {
+        self.restore().await;
+        let mut failures = 0;
+        loop {
+            self.store.handle_timeout(clock::now().wall);
+            if let Err(error) = self.carry_out().await {
+                tracing::warn!(%error, "The policies in force stay as they are");
+            }
+            let pause = match self.exchange(failures == 0).await {
+                Ok(()) => {
+                    failures = 0;
+                    self.embedded.heard();
+                    BETWEEN_EXCHANGES
+                }
+                Err(error) => {
+                    failures = (failures + 1).min(MAX_FAILURES);
+                    tracing::warn!(%error, "The policy store cannot be kept in step");
+                    RETRY * failures
+                }
+            };
+            self.notice_silence().await;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn restore(&mut self) {
+        let Some((head, objects)) = self.kept.read() else {
+            return;
+        };
+        let objects = pack::read(&objects)
+            .map_while(Result::ok)
+            .map(<[u8]>::to_vec);
+        if let Err(error) = self.store.restore(&head, objects, clock::now().wall) {
+            tracing::info!(%error, "The kept policies are not used");
+        }
+        // What is missing is fetched with the next head; now there may be no network.
+        while let Some(effect) = self.store.poll() {
+            match effect {
+                Effect::Activate(activated) => self.activate(&activated).await,
+                Effect::Deactivate | Effect::Fetch(_) | Effect::Forget(_) | Effect::Keep { .. } => {
+                }
+            }
+        }
+    }
+
+    /// Waits for the next head, and fetches what it leads to.
+    async fn exchange(&mut self, may_wait: bool) -> Result<(), Failed> {
+        let credential = self.credential().await?;
+        let patience = if may_wait { POLL } else { Duration::ZERO };
+        let known = self.validator.as_ref();
+        let Some(fetched) = self
+            .config
+            .api
+            .policy_head(&credential, known, patience)
+            .await?
+        else {
+            // This control plane has no policy store.
+            tokio::time::sleep(LONG_PAUSE).await;
+            return Ok(());
+        };
+        if let Fetched::Document { jws, validator } = fetched {
+            self.store.handle_head(&jws, clock::now().wall)?;
+            self.carry_out().await?;
+            self.validator = validator;
+        }
+        Ok(())
+    }
+
+    async fn credential(&mut self) -> Result<Arc<HostCredential>, Failed> {
+        let state = self
+            .config
+            .control
+            .wait_for(|state| state.credential.is_some())
+            .await
+            .map_err(|_| Failed::Stopped)?;
+        state.credential.clone().ok_or(Failed::Stopped)
+    }
+
+    async fn carry_out(&mut self) -> Result<(), Failed> {
+        while let Some(effect) = self.store.poll() {
+            match effect {
+                Effect::Activate(activated) => self.activate(&activated).await,
+                Effect::Deactivate => {
+                    tracing::warn!("The policies have expired");
+                    self.embedded.deactivate();
+                    self.tell("none").await;
+                }
+                Effect::Fetch(fetch) => {
+                    let objects = self.fetch(&fetch).await?;
+                    self.store.handle_objects(objects)?;
+                }
+                Effect::Forget(_) => self.kept.forget(),
+                Effect::Keep { objects, head } => {
+                    let objects = objects.iter().map(|(_, object)| object);
+                    self.kept.write(pack::write(objects), &head)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, fetch: &Fetch) -> Result<Vec<Vec<u8>>, Failed> {
+        let credential = self.config.control.borrow().credential.clone();
+        let credential = credential.ok_or(Failed::Stopped)?;
+        // The rest is missing then, and fetched next.
+        let missing = fetch.missing.iter().take(MAX_NAMES);
+        let missing = missing.map(ToString::to_string).collect();
+        let answer = self.config.api.policy_objects(&credential, missing).await?;
+        let objects = pack::read(&answer).map(|object| object.map(<[u8]>::to_vec));
+        Ok(objects.collect::<Result<_, _>>()?)
+    }
+
+    async fn activate(&self, activated: &Activated) {
+        let commit = activated.snapshot.commit().to_string();
+        tracing::info!(commit, sequence = %activated.head.sequence, "Policies are in force");
+        self.embedded.activate(activated);
+        self.tell(&commit).await;
+    }
+
+    /// What rests on the control plane being there is decided again.
+    async fn notice_silence(&mut self) {
+        let is_offline = self.embedded.is_offline();
+        if is_offline != self.is_offline {
+            self.is_offline = is_offline;
+            let commit = self.store.active().map(|it| it.snapshot.commit());
+            let commit = commit.map_or_else(|| "none".to_owned(), |commit| commit.to_string());
+            self.tell(&commit).await;
+        }
+    }
+
+    async fn tell(&self, commit: &str) {
+        // A driver that has ended wants no report.
+        let _ = self
+            .events
+            .send(Event::PolicyChanged {
+                commit: commit.into(),
+            })
+            .await;
+    }
+}
+
+/// Why the store could not be kept in step.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Head(#[from] RefusedHead),
+    #[error(transparent)]
+    Kept(#[from] PrivateError),
+    #[error(transparent)]
+    Objects(#[from] Refused),
+    #[error(transparent)]
+    Pack(#[from] pack::InvalidPack),
+    #[error("the service stops")]
+    Stopped,
+}
+
+/// Names the store whose heads decide about connections.
+const LEDGER: &str = "connector";
+
+/// How long the control plane may hold a request for the next head.
+const POLL: Duration = Duration::from_secs(50);
+
+/// Longer than a poll and its repetition.
+const OFFLINE_AFTER: Duration = Duration::from_secs(90);
+
+/// Objects in one request, whose names fit a small body.
+const MAX_NAMES: usize = 500;
+
+const BETWEEN_EXCHANGES: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_secs(2);
+const MAX_FAILURES: u32 = 15;
+const LONG_PAUSE: Duration = Duration::from_secs(60);

@@ -1,0 +1,211 @@
+//! The policy store that connectors follow: commits of Cedar files, and the
+//! signed head that says which is in force.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use connector_core::time::WallTime;
+use connector_policy::author::{self, Draft, Signature};
+use connector_policy::head::{Head, LedgerId, Sequence};
+use connector_policy::oid::Oid;
+use connector_policy::pack;
+use connector_policy::policy::InvalidPolicy;
+use ed25519_dalek::SigningKey;
+use tokio::sync::watch;
+
+use super::configuration::Published;
+use crate::clock::Clock;
+use crate::company::{Level, Rule};
+
+/// Signs policies and hands them out.
+#[derive(Debug)]
+pub struct Policies {
+    key: SigningKey,
+    lifetime: Duration,
+    clock: Clock,
+    written: Mutex<Written>,
+    published: watch::Sender<Published>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    commit: Option<Oid>,
+    sequence: u64,
+    signed_at: u64,
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+impl Policies {
+    /// Starts with the policies that `rules` amount to.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCommitted`] if no connector would accept them.
+    pub fn new(
+        key: SigningKey,
+        lifetime: Duration,
+        clock: Clock,
+        rules: &[Rule],
+    ) -> Result<Self, NotCommitted> {
+        let policies = Self {
+            key,
+            lifetime,
+            clock,
+            written: Mutex::default(),
+            published: watch::Sender::new(Published::default()),
+        };
+        policies.commit_rules(rules)?;
+        Ok(policies)
+    }
+
+    /// Commits the policies that `rules` amount to, and returns the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCommitted`] if no connector would accept them; those in force stay.
+    pub fn commit_rules(&self, rules: &[Rule]) -> Result<String, NotCommitted> {
+        let text: String = rules.iter().map(in_cedar).collect();
+        self.commit(&[("rules.cedar".to_owned(), text)], "rules of the lab")
+    }
+
+    /// Commits `files` of Cedar, and returns the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCommitted`] if no connector would accept them; those in force stay.
+    pub fn commit(
+        &self,
+        files: &[(String, String)],
+        message: &str,
+    ) -> Result<String, NotCommitted> {
+        let borrowed = || files.iter().map(|(name, text)| (&**name, &**text));
+        author::check(borrowed())?;
+        let mut written = self.written();
+        let signature = Signature {
+            author: "ztna-lab".to_owned(),
+            time: WallTime::from_unix_millis(self.clock.unix_millis()),
+            message: message.to_owned(),
+        };
+        let draft = Draft::of(borrowed(), written.commit, &signature);
+        let objects = draft.objects.into_iter();
+        written
+            .objects
+            .extend(objects.map(|(oid, bytes)| (oid.to_string(), bytes)));
+        written.commit = Some(draft.commit);
+        self.sign(&mut written)?;
+        tracing::info!(commit = %draft.commit, "policies committed");
+        Ok(draft.commit.to_string())
+    }
+
+    /// Signs the head afresh once half of its lifetime is over.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the head cannot be written.
+    pub fn renew_if_due(&self) -> Result<(), NotCommitted> {
+        let mut written = self.written();
+        let age = self.clock.unix_seconds().saturating_sub(written.signed_at);
+        if Duration::from_secs(age) >= self.lifetime / 2 {
+            self.sign(&mut written)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the head in force, or the next one if the caller has that and it
+    /// comes within `wait`.
+    pub(super) async fn newer_than(&self, known: Option<&str>, wait: Duration) -> Published {
+        Published::newer_than(&self.published, known, wait).await
+    }
+
+    /// Returns the objects of these names, as a pack; those that nobody knows are left out.
+    pub(super) fn objects(&self, names: &[String]) -> Vec<u8> {
+        let written = self.written();
+        pack::write(names.iter().filter_map(|name| written.objects.get(name)))
+    }
+
+    fn sign(&self, written: &mut Written) -> Result<(), NotCommitted> {
+        let millis = self.clock.unix_millis();
+        // Numbers that do not go back, not even when the lab forgets everything.
+        written.sequence = millis.max(written.sequence + 1);
+        written.signed_at = millis / 1000;
+        let head = Head {
+            ledger: LedgerId::from(LEDGER),
+            commit: written.commit.unwrap_or(Oid::ZERO),
+            sequence: Sequence(written.sequence),
+            issued_at: WallTime::from_unix_millis(written.signed_at * 1000),
+            expires_at: WallTime::from_unix_millis(written.signed_at * 1000) + self.lifetime,
+            shadow: None,
+            // A lab that was started again knows nothing of the commits before.
+            reset: true,
+        };
+        self.published
+            .send_replace(Published::new(written.sequence, head.sign(&self.key)?));
+        Ok(())
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Writes a rule as policies, one for each application.
+fn in_cedar(rule: &Rule) -> String {
+    let groups: Vec<String> = rule
+        .groups
+        .iter()
+        .map(|group| format!("Group::{}", quoted(group)))
+        .collect();
+    let mut conditions = vec![format!("principal in [{}]", groups.join(", "))];
+    if !rule.checks.is_empty() {
+        let checks: Vec<String> = rule.checks.iter().map(|check| quoted(check)).collect();
+        conditions.push(format!(
+            "context has device && context.device.passed.containsAll([{}])",
+            checks.join(", ")
+        ));
+    }
+    let least = match rule.trust_level {
+        Level::Low => None,
+        Level::Medium => Some(2),
+        Level::High => Some(3),
+    };
+    conditions.extend(least.map(|least| format!("context.trust_level >= {least}")));
+    let several = rule.resources.len() > 1;
+    rule.resources
+        .iter()
+        .map(|resource| {
+            let id = if several {
+                format!("{}/{resource}", rule.id)
+            } else {
+                rule.id.clone()
+            };
+            format!(
+                "@id({})\npermit(principal, action == Action::\"connect\", resource == Resource::{})\nwhen {{ {} }};\n\n",
+                quoted(&id),
+                quoted(resource),
+                conditions.join(" && "),
+            )
+        })
+        .collect()
+}
+
+/// Cedar's strings are JSON's, but for escapes that no name here has.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Policies that were not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCommitted {
+    /// Connectors would refuse them.
+    #[error("connectors would refuse these policies: {0}")]
+    Invalid(#[from] InvalidPolicy),
+    /// The head cannot be written as JSON.
+    #[error("the head cannot be written: {0}")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+/// The store whose heads decide about connections.
+const LEDGER: &str = "connector";
