@@ -2,7 +2,7 @@
 //! Shared Signals Framework 1.0 and CAEP 1.0, as security event tokens (RFC 8417)
 //! that are polled for (RFC 8936).
 //!
-//! A signal only ever narrows what is permitted. That is why these tokens need not
+//! But for the level of assurance, a signal only ever narrows what is permitted. That is why these tokens need not
 //! be signed by the company's policy key: the signed configuration names the issuer,
 //! and nobody else's count.
 

@@ -147,9 +147,12 @@ impl Store {
         let head = Head::verify(&self.key, &self.ledger, signed)?;
         self.check(&head)?;
         let in_force = self.active.as_ref().map(|active| &active.head);
-        let under_way = self.fetching.as_ref().map(|fetching| &fetching.head);
-        if in_force == Some(&head) || under_way == Some(&head) {
+        if in_force == Some(&head) {
             return Ok(());
+        }
+        // What was being fetched may have got lost on its way: it is asked for again.
+        if let Some(fetching) = self.fetching.take_if(|fetching| fetching.head == head) {
+            return Ok(self.go_on(fetching)?);
         }
         self.begin(head, signed, now)
     }

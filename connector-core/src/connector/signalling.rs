@@ -66,7 +66,10 @@ impl Signalling {
     /// Notes what another system found about the device; news that is older than
     /// what is known already changes nothing. Returns whether it was news.
     pub(super) fn note_compliance(&mut self, found: Compliance) -> bool {
-        let is_news = self.compliance.is_none_or(|known| known.at <= found.at);
+        // Of two that say they happened at once, the one that narrows counts.
+        let is_news = self.compliance.is_none_or(|known| {
+            known.at < found.at || (known.at == found.at && !found.is_compliant)
+        });
         if is_news {
             self.compliance = Some(found);
         }

@@ -290,6 +290,24 @@ fn without_the_policy_a_lease_runs_out_and_not_before() {
 }
 
 #[test]
+fn a_denial_whose_record_takes_too_long_ends_the_flow_all_the_same() {
+    let mut world = World::signed_in();
+    let permit = world.open(&wiki(80));
+    world.sleep_measuring(Duration::from_secs(240));
+    let attempt = world.take_evaluation();
+    world.feed(Event::Evaluated {
+        attempt,
+        outcome: no(),
+        latency: Duration::ZERO,
+    });
+
+    world.sleep(Duration::from_millis(2_100));
+
+    assert!(world.access.review(&permit, world.now.moment).is_err());
+    assert_eq!(world.decide(&wiki(80)), Err(Reason::NotRecorded.into()));
+}
+
+#[test]
 fn a_lease_that_nobody_uses_is_not_renewed() {
     let mut world = World::signed_in();
     let attempt = world.ask(&wiki(80));

@@ -104,7 +104,8 @@ impl TokenVerifier {
         Ok(SecurityEvent {
             id,
             issued_at,
-            happened_at: happened_at.unwrap_or(issued_at),
+            // Nobody reports what has not happened yet.
+            happened_at: happened_at.unwrap_or(issued_at).min(issued_at),
             subject,
             signal,
             reason_user,

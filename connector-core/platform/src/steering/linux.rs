@@ -288,7 +288,9 @@ impl Guard {
 
 impl Loaded {
     fn load(script: String) -> io::Result<Self> {
+        nft::run(&guard::stand_in(&script))?;
         nft::run(&script)?;
+        nft::run(&guard::clear_stand_in())?;
         let generation = nft::generation()?;
         Ok(Self {
             script,

@@ -294,6 +294,20 @@ fn a_policy_in_permguards_json_form_is_read() {
 }
 
 #[test]
+fn what_got_lost_on_its_way_is_asked_for_again_with_the_same_head() {
+    let draft = draft(&[("a.cedar", PERMIT)], None);
+    let head = signed(7, draft.commit);
+    let mut store = store();
+    store.handle_head(&head, now()).unwrap();
+    let lost = fetch(&mut store);
+
+    store.handle_head(&head, now()).unwrap();
+
+    assert_eq!(fetch(&mut store), lost);
+    assert!(store.active().is_none());
+}
+
+#[test]
 fn a_restored_store_is_verified_and_what_is_torn_is_fetched_again() {
     let draft = draft(&[("a.cedar", PERMIT)], None);
     let head = signed(7, draft.commit);

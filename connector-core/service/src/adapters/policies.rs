@@ -13,6 +13,7 @@ use connector_core::time::Moment;
 use connector_platform::clock;
 use connector_platform::private::{PrivateDir, PrivateError};
 use connector_policy::evaluation::{Circumstances, DecisionPoint};
+use connector_policy::head::Head;
 use connector_policy::pack;
 use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
 use tokio::sync::watch;
@@ -44,7 +45,9 @@ pub(crate) struct Embedded(Arc<Mutex<Point>>);
 
 #[derive(Debug, Default)]
 struct Point {
-    deciding: Option<DecisionPoint>,
+    /// With the head that put the policies in force, and says for how long.
+    deciding: Option<(Head, DecisionPoint)>,
+    was_asked: bool,
     /// When the control plane was last heard of.
     heard_at: Moment,
 }
@@ -66,7 +69,6 @@ impl Policies {
             embedded: embedded.clone(),
             events,
             validator: None,
-            is_offline: false,
         };
         Ok(Self {
             embedded,
@@ -83,12 +85,17 @@ impl Embedded {
     /// Decides by the policies in force; none are if there is no answer.
     pub(crate) fn decide(&self, request: &AccessRequest) -> Option<Decision> {
         let mut point = self.lock();
-        let silence = clock::now().moment.since(point.heard_at);
+        point.was_asked = true;
+        let now = clock::now();
+        let silence = now.moment.since(point.heard_at);
         let circumstances = Circumstances {
             offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
             ..Circumstances::default()
         };
-        let deciding = point.deciding.as_mut()?;
+        let (head, deciding) = point.deciding.as_mut()?;
+        if !head.is_good(now.wall) {
+            return None;
+        }
         let decision = deciding.decide(request, &circumstances);
         if let Some(candidate) = deciding.differs(&decision, request, &circumstances) {
             tracing::info!(
@@ -115,7 +122,7 @@ impl Embedded {
             None => None,
         };
         let point = DecisionPoint::new(Arc::clone(&activated.snapshot), shadow);
-        self.lock().deciding = Some(point);
+        self.lock().deciding = Some((activated.head.clone(), point));
     }
 
     fn deactivate(&self) {
@@ -126,8 +133,9 @@ impl Embedded {
         self.lock().heard_at = clock::now().moment;
     }
 
-    fn is_offline(&self) -> bool {
-        clock::now().moment.since(self.lock().heard_at) >= OFFLINE_AFTER
+    /// Returns whether any answer rests on these policies.
+    fn was_asked(&self) -> bool {
+        self.lock().was_asked
     }
 
     fn lock(&self) -> MutexGuard<'_, Point> {
@@ -143,7 +151,6 @@ struct Keeping {
     embedded: Embedded,
     events: Events,
     validator: Option<Validator>,
-    is_offline: bool,
 }
 
 impl Keeping {
@@ -158,7 +165,6 @@ impl Keeping {
             let pause = match self.exchange(failures == 0).await {
                 Ok(()) => {
                     failures = 0;
-                    self.embedded.heard();
                     BETWEEN_EXCHANGES
                 }
                 Err(error) => {
@@ -167,7 +173,6 @@ impl Keeping {
                     RETRY * failures
                 }
             };
-            self.notice_silence().await;
             tokio::time::sleep(pause).await;
         }
     }
@@ -207,7 +212,10 @@ impl Keeping {
             tokio::time::sleep(LONG_PAUSE).await;
             return Ok(());
         };
+        // It is there; what it says may still be refused.
+        self.embedded.heard();
         if let Fetched::Document { jws, validator } = fetched {
+            self.validator = None;
             self.store.handle_head(&jws, clock::now().wall)?;
             self.carry_out().await?;
             self.validator = validator;
@@ -232,6 +240,8 @@ impl Keeping {
                 Effect::Deactivate => {
                     tracing::warn!("The policies have expired");
                     self.embedded.deactivate();
+                    // The same head may become good again, when a clock is put right.
+                    self.validator = None;
                     self.tell("none").await;
                 }
                 Effect::Fetch(fetch) => {
@@ -266,18 +276,12 @@ impl Keeping {
         self.tell(&commit).await;
     }
 
-    /// What rests on the control plane being there is decided again.
-    async fn notice_silence(&mut self) {
-        let is_offline = self.embedded.is_offline();
-        if is_offline != self.is_offline {
-            self.is_offline = is_offline;
-            let commit = self.store.active().map(|it| it.snapshot.commit());
-            let commit = commit.map_or_else(|| "none".to_owned(), |commit| commit.to_string());
-            self.tell(&commit).await;
-        }
-    }
-
+    /// Has what rests on the policies decided again. With a policy server alone,
+    /// nothing does, and live flows are not to depend on its being there now.
     async fn tell(&self, commit: &str) {
+        if !self.embedded.was_asked() {
+            return;
+        }
         // A driver that has ended wants no report.
         let _ = self
             .events

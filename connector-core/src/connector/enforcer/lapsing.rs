@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, RENEWAL_PAUSE};
+use super::{Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, RENEWAL_PAUSE, Step};
 use crate::access::{Answer, Flow, Question, Reason};
 use crate::connector::Effect;
 use crate::time::Moment;
@@ -81,11 +81,15 @@ impl Enforcer {
                 .is_some_and(|pending| pending.deadline <= now)
             && let Some(pending) = self.take_pending(attempt)
         {
+            // A denial that could not be written down in time is a denial all the same.
+            let was_refused = matches!(pending.step, Step::AwaitingRecord(Answer::Refused { .. }));
             let lease_runs = matches!(
                 self.answers.get(flow),
                 Some(Answer::Granted(grant)) if now < grant.lease_ends
             );
-            if !lease_runs {
+            if was_refused {
+                self.keep_refusal(pending.flow, Reason::NotRecorded, now + FAILURE_PAUSE);
+            } else if !lease_runs {
                 let question = Question {
                     flow: pending.flow,
                     process: pending.process,

@@ -16,7 +16,7 @@ mod dns;
 /// Returns the transaction that puts the guard for `plan` in the place of
 /// whatever guard there is.
 pub(super) fn establish(plan: &Plan) -> String {
-    let mut script = clear();
+    let mut script = clear_table(TABLE);
     let device = &plan.device;
     // Writing to a string cannot fail.
     let _ = write!(
@@ -110,13 +110,34 @@ fn set(
     format!("    set {name} {{\n        type {kind}\n{flags}{elements}    }}\n")
 }
 
-/// Returns the transaction that removes the guard, which need not be there.
-pub(super) fn clear() -> String {
+/// Returns the same guard under another name. While a table is replaced, also
+/// within one transaction, the kernel lets packets pass for a moment: this one
+/// stands there meanwhile.
+pub(super) fn stand_in(script: &str) -> String {
     TABLES
         .iter()
-        .map(|(family, _)| {
-            format!("table {family} {TABLE} {{\n}}\ndelete table {family} {TABLE}\n")
+        .fold(script.to_owned(), |script, (family, _)| {
+            script.replace(
+                &format!("table {family} {TABLE}"),
+                &format!("table {family} {STAND_IN}"),
+            )
         })
+}
+
+/// Returns the transaction that removes the stand-in, which need not be there.
+pub(super) fn clear_stand_in() -> String {
+    clear_table(STAND_IN)
+}
+
+/// Returns the transaction that removes the guard, which need not be there.
+pub(super) fn clear() -> String {
+    clear_table(TABLE) + &clear_table(STAND_IN)
+}
+
+fn clear_table(name: &str) -> String {
+    TABLES
+        .iter()
+        .map(|(family, _)| format!("table {family} {name} {{\n}}\ndelete table {family} {name}\n"))
         .collect()
 }
 
@@ -143,6 +164,9 @@ pub(super) fn outermost(prefixes: &[Prefix]) -> Vec<Prefix> {
 
 /// The name of our tables.
 pub(super) const TABLE: &str = "ztna";
+
+/// Stands in for it while it is replaced.
+pub(super) const STAND_IN: &str = "ztna_next";
 
 /// Their families, as `nft` names them and as `linux/netfilter.h` numbers them.
 pub(super) const TABLES: [(&str, u8); 2] = [("inet", 1), ("arp", 3)];

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::guard::{TABLE, TABLES};
+use super::guard::{STAND_IN, TABLE, TABLES};
 use super::netlink::{FILTER, Message, Socket, attributes, field, text};
 
 /// Carries out a script as one transaction: all of it or nothing. Blocks.
@@ -137,9 +137,13 @@ pub(super) fn generation() -> io::Result<u32> {
 /// Returns whether one of our tables is there.
 pub(super) fn is_there() -> io::Result<bool> {
     let socket = Socket::open(FILTER)?;
-    for (_, family) in TABLES {
+    let names = [TABLE, STAND_IN];
+    for (name, family) in names
+        .iter()
+        .flat_map(|name| TABLES.map(|(_, family)| (name, family)))
+    {
         let question = Message::new(GET_TABLE, &header(family))
-            .attribute(NAME_OF_TABLE, &terminated(TABLE.as_bytes()));
+            .attribute(NAME_OF_TABLE, &terminated(name.as_bytes()));
         match socket.ask(&question) {
             Ok(_) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

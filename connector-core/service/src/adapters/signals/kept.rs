@@ -15,7 +15,7 @@ pub(crate) struct Kept {
     content: Mutex<Content>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     /// Whose events these are.
     issuer: String,
@@ -69,14 +69,16 @@ impl Kept {
     /// Brings what has been dealt with to the disk, with `new` among it.
     pub(super) fn save(&self, new: Vec<EventId>) -> Result<(), PrivateError> {
         let mut content = self.lock();
+        let mut next = content.clone();
         for id in new {
-            content.seen.insert(id);
+            next.seen.insert(id);
         }
-        let raw = content.write();
-        drop(content);
         // A list of texts and numbers can always be written.
-        let bytes = serde_json::to_vec(&raw).unwrap_or_default();
-        self.state.write(FILE, &bytes)
+        let bytes = serde_json::to_vec(&next.write()).unwrap_or_default();
+        // Only what is on the disk counts as seen: the rest is sent again.
+        self.state.write(FILE, &bytes)?;
+        *content = next;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -165,6 +167,18 @@ mod tests {
         restarted.follow("https://other.test/");
         assert!(!restarted.has_seen(&id("a")));
         assert_eq!(restarted.compliance(), Some(compliance));
+    }
+
+    #[test]
+    fn what_could_not_be_kept_does_not_count_as_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&root.path().join("state")).unwrap();
+        let kept = Kept::restore(dir.clone()).unwrap();
+        std::fs::remove_dir_all(dir.path("")).unwrap();
+
+        assert!(kept.save(vec![id("a")]).is_err());
+
+        assert!(!kept.has_seen(&id("a")));
     }
 
     #[test]
