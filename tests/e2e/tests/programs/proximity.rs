@@ -22,8 +22,10 @@ fn the_device_decides_by_itself_and_a_new_commit_ends_what_it_forbids() {
     });
     assert_eq!(curl.get("http://payroll.corp.test/").status, 403);
     let permitted = connector.last_decision("wiki.corp.test:80").unwrap();
-    let policy = &permitted["authorizations"][0]["policy"];
-    assert_eq!(policy["uid"], "staff-tools/wiki", "{permitted}");
+    assert_eq!(
+        permitted["decided_by"], "pdp, policy staff-tools/wiki",
+        "{permitted}"
+    );
     // Nobody in the network was asked.
     let counts = lab.look("decisions");
     assert_eq!(
