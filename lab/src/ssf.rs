@@ -129,6 +129,11 @@ impl Shared {
     fn emit(&self, emission: &Emission) -> String {
         let jti = random::identifier();
         let uri = event_uri(&emission.event);
+        let mut members = emission.members.clone();
+        // To the millisecond: of two events, receivers believe the later one.
+        members.entry("event_timestamp").or_insert_with(|| {
+            json!(Duration::from_millis(self.clock.unix_millis()).as_secs_f64())
+        });
         let sign = |audience: &str| {
             let mut claims = json!({
                 "iss": self.issuer,
@@ -137,7 +142,7 @@ impl Shared {
                 "jti": jti,
                 "txn": jti,
                 "sub_id": emission.subject,
-                "events": {&uri: emission.members},
+                "events": {&uri: members},
             });
             for (name, value) in &emission.claims {
                 claims[name] = value.clone();

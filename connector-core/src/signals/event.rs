@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -132,12 +133,7 @@ impl Signal {
 
 /// Reads the members that every event may have: when it happened, and why in the person's words.
 pub(super) fn common(payload: &Map<String, Value>) -> (Option<WallTime>, Option<Arc<str>>) {
-    // Some transmitters write fractions of a second (NumericDate, RFC 7519 §2).
-    let happened_at = payload.get("event_timestamp").and_then(|value| {
-        let whole = value.as_u64();
-        let seconds = whole.or_else(|| value.to_string().split('.').next()?.parse().ok())?;
-        Some(WallTime::from_unix_millis(seconds.checked_mul(1000)?))
-    });
+    let happened_at = payload.get("event_timestamp").and_then(numeric_date);
     let reason = payload
         .get("reason_user")
         .and_then(Value::as_object)
@@ -150,6 +146,15 @@ pub(super) fn common(payload: &Map<String, Value>) -> (Option<WallTime>, Option<
                 .into()
         });
     (happened_at, reason)
+}
+
+/// Reads a time that may have fractions of a second (NumericDate, RFC 7519 §2).
+fn numeric_date(value: &Value) -> Option<WallTime> {
+    let since_epoch = match value.as_u64() {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => Duration::try_from_secs_f64(value.as_f64()?).ok()?,
+    };
+    Some(WallTime::from_unix_millis(0) + since_epoch)
 }
 
 fn members<T: DeserializeOwned>(payload: Map<String, Value>) -> Result<T, String> {

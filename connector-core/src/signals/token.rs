@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -104,8 +105,10 @@ impl TokenVerifier {
         Ok(SecurityEvent {
             id,
             issued_at,
-            // Nobody reports what has not happened yet.
-            happened_at: happened_at.unwrap_or(issued_at).min(issued_at),
+            // Nobody reports what has not happened yet; `iat` names the second only.
+            happened_at: happened_at
+                .unwrap_or(issued_at)
+                .min(issued_at + Duration::from_millis(999)),
             subject,
             signal,
             reason_user,

@@ -20,6 +20,26 @@ fn a_signed_token_becomes_an_event() {
 }
 
 #[test]
+fn events_of_one_second_are_told_apart_and_none_comes_from_the_future() {
+    for (timestamp, expected) in [
+        (json!(NOW), NOW * 1000),
+        (json!(1_794_999_999.25), NOW * 1000 - 750),
+        (json!(1_795_000_000.25), NOW * 1000 + 250),
+        (json!(NOW + 60), NOW * 1000 + 999),
+        (json!(-1), NOW * 1000),
+        (json!(1e300), NOW * 1000),
+        (json!("1795000000"), NOW * 1000),
+    ] {
+        let mut claims = claims();
+        claims["events"][SESSION_REVOKED]["event_timestamp"] = timestamp.clone();
+
+        let event = verify(&sign(&header(), &claims)).unwrap();
+
+        assert_eq!(event.happened_at.unix_millis(), expected, "{timestamp}");
+    }
+}
+
+#[test]
 fn signatures_made_by_another_implementation_are_accepted_and_a_short_key_is_not() {
     for vector in vectors() {
         let name = vector["name"].as_str().unwrap();
