@@ -23,6 +23,7 @@ use connector_core::control::{
 };
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use url::{Url, form_urlencoded};
 
 use self::admission::{Admission, CHALLENGE_LIFETIME};
@@ -230,14 +231,9 @@ async fn read_configuration(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let (Asserter::Host(_) | Asserter::Session(_)) = plane.authenticate_host(&headers).await?;
-    let wait = read_wait(query.as_deref().unwrap_or_default())?;
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-
-    let published = plane.feed.newer_than(known, wait).await;
-    signed(known, published)
+    plane
+        .read_signed(plane.feed.published(), &headers, query)
+        .await
 }
 
 async fn read_policy_head(
@@ -245,14 +241,9 @@ async fn read_policy_head(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let (Asserter::Host(_) | Asserter::Session(_)) = plane.authenticate_host(&headers).await?;
-    let wait = read_wait(query.as_deref().unwrap_or_default())?;
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-
-    let published = plane.policies.newer_than(known, wait).await;
-    signed(known, published)
+    plane
+        .read_signed(plane.policies.published(), &headers, query)
+        .await
 }
 
 async fn read_policy_objects(
@@ -267,23 +258,6 @@ async fn read_policy_objects(
         HeaderValue::from_static("application/octet-stream"),
     )];
     Ok((headers, plane.policies.objects(&request.objects)).into_response())
-}
-
-/// Answers with a signed document, unless the caller has it already.
-fn signed(known: Option<&str>, published: Published) -> Result<Response, Refusal> {
-    let etag = HeaderValue::from_str(&published.etag())
-        .map_err(|error| Refusal::malformed(error.to_string()))?;
-    if known.is_some_and(|known| published.matches(known)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let headers = [
-        (header::ETAG, etag),
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/jose"),
-        ),
-    ];
-    Ok((headers, published.jws).into_response())
 }
 
 async fn open_session(
@@ -387,6 +361,36 @@ impl Plane {
         self.records
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Answers a host with a signed document, unless it has it already: then with
+    /// the next one, if that comes while it waits.
+    async fn read_signed(
+        &self,
+        published: watch::Receiver<Published>,
+        headers: &HeaderMap,
+        query: Option<String>,
+    ) -> Result<Response, Refusal> {
+        let (Asserter::Host(_) | Asserter::Session(_)) = self.authenticate_host(headers).await?;
+        let wait = read_wait(query.as_deref().unwrap_or_default())?;
+        let known = headers
+            .get(header::IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok());
+
+        let published = Published::newer_than(published, known, wait).await;
+        let etag = HeaderValue::from_str(&published.etag())
+            .map_err(|error| Refusal::malformed(error.to_string()))?;
+        if known.is_some_and(|known| published.matches(known)) {
+            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+        }
+        let headers = [
+            (header::ETAG, etag),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/jose"),
+            ),
+        ];
+        Ok((headers, published.jws).into_response())
     }
 
     async fn authenticate_host(&self, headers: &HeaderMap) -> Result<Asserter, Refusal> {

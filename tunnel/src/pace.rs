@@ -1,6 +1,27 @@
 //! How much either end of a tunnel does before others get their turn.
 
+use std::io;
 use std::time::Duration;
+
+use tunnel_proto::queueing::Intake;
+
+use crate::device::Device;
+
+/// Takes in what the device has, as far as there is room; returns whether that
+/// was all.
+pub(crate) fn read_ahead(device: &Device, intake: &mut Intake) -> bool {
+    while let Some(space) = intake.space() {
+        match device.try_read(space) {
+            Ok(length) => intake.commit(length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            Err(error) => {
+                tracing::warn!(%error, "The device could not be read");
+                return true;
+            }
+        }
+    }
+    false
+}
 
 /// Room for everything that one full inbox decrypts to.
 pub(crate) const PLAIN: usize = 4 * 64 * 1500 + MAX_PACKET;

@@ -41,12 +41,11 @@ impl Published {
     /// Returns the document in force, or the next one if the caller has that and
     /// it comes within `wait`.
     pub(super) async fn newer_than(
-        published: &watch::Sender<Self>,
+        mut published: watch::Receiver<Self>,
         known: Option<&str>,
         wait: Duration,
     ) -> Self {
-        let mut changes = published.subscribe();
-        let newer = changes.wait_for(|now| !known.is_some_and(|known| now.matches(known)));
+        let newer = published.wait_for(|now| !known.is_some_and(|known| now.matches(known)));
         if let Ok(Ok(newer)) = tokio::time::timeout(wait, newer).await {
             return newer.clone();
         }
@@ -135,10 +134,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Returns the configuration in force, or the next one if the caller has
-    /// that and it comes within `wait`.
-    pub(super) async fn newer_than(&self, known: Option<&str>, wait: Duration) -> Published {
-        Published::newer_than(&self.published, known, wait).await
+    /// Returns the configuration in force, and the ones to come.
+    pub(super) fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
     }
 
     fn publish(&self, current: &mut Document, next: Document) -> Result<u64, NotPublished> {

@@ -112,10 +112,9 @@ impl Policies {
         Ok(())
     }
 
-    /// Returns the head in force, or the next one if the caller has that and it
-    /// comes within `wait`.
-    pub(super) async fn newer_than(&self, known: Option<&str>, wait: Duration) -> Published {
-        Published::newer_than(&self.published, known, wait).await
+    /// Returns the head in force, and the ones to come.
+    pub(super) fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
     }
 
     /// Returns the objects of these names, as a pack; those that nobody knows are left out.

@@ -22,6 +22,7 @@ use tunnel_proto::queueing::{Intake, Taken};
 use super::draw_seed;
 use crate::Clock;
 use crate::device::{Device, DeviceConfig, OpenError, Reactor, Ready, Waker};
+use crate::pace::read_ahead;
 use crate::sockets::{Inbox, Outbox, Port, PortOptions, Ports, RawPort};
 
 /// A gateway that runs on a thread of its own. Dropping it ends it, and
@@ -199,7 +200,7 @@ impl Mover {
         if !self.outbox.is_empty() {
             return false;
         }
-        let is_drained = self.read_ahead();
+        let is_drained = read_ahead(&self.device, &mut self.intake);
         while let Some(mut taken) = self.intake.take() {
             self.seal(&mut taken, now);
             self.intake.give_back(taken.buffer);
@@ -211,22 +212,6 @@ impl Mover {
             }
         }
         !is_drained
-    }
-
-    /// Takes in what the device has, as far as there is room; returns whether
-    /// that was all.
-    fn read_ahead(&mut self) -> bool {
-        while let Some(space) = self.intake.space() {
-            match self.device.try_read(space) {
-                Ok(length) => self.intake.commit(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) => {
-                    tracing::warn!(%error, "The gateway's device could not be read");
-                    return true;
-                }
-            }
-        }
-        false
     }
 
     /// Seals a (super-)packet for the client that it is for.

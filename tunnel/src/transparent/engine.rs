@@ -20,6 +20,7 @@ use super::site::{self, SiteTunnel, Waiting};
 use super::workers::{Job, Workers};
 use super::{Command, Event, Mailbox, Report, Settings, Shared, asleep, lock};
 use crate::device::{Device, Reactor, Ready};
+use crate::pace::read_ahead;
 use crate::sockets::{Inbox, Outbox, PortOptions, Ports, RawPort};
 use crate::userspace::Plan;
 
@@ -223,31 +224,29 @@ impl Engine {
 
     /// Takes in what has arrived; returns whether there may be more.
     fn receive(&mut self, now: Moment) -> bool {
-        for _ in 0..MAX_INBOXES {
-            if !self.ports.try_receive(&mut self.inbox) {
-                return false;
-            }
-            for (from, datagram) in self.inbox.datagrams() {
-                if self.coalescer.space().is_none() {
-                    drain(&mut self.coalescer, &self.device);
-                }
-                let Some(space) = self.coalescer.space() else {
-                    continue;
-                };
-                let Some((site, length)) = open(&mut self.sites, datagram, from, space, now) else {
-                    continue;
-                };
-                let inward = if self.settings.enforces {
-                    self.router.handle_inward(site, &mut space[..length], now)
-                } else {
-                    Inward::Deliver
-                };
-                if inward == Inward::Deliver {
-                    self.coalescer.push(length);
-                }
-            }
-            drain(&mut self.coalescer, &self.device);
+        if !self.ports.try_receive(&mut self.inbox) {
+            return false;
         }
+        for (from, datagram) in self.inbox.datagrams() {
+            if self.coalescer.space().is_none() {
+                drain(&mut self.coalescer, &self.device);
+            }
+            let Some(space) = self.coalescer.space() else {
+                continue;
+            };
+            let Some((site, length)) = open(&mut self.sites, datagram, from, space, now) else {
+                continue;
+            };
+            let inward = if self.settings.enforces {
+                self.router.handle_inward(site, &mut space[..length], now)
+            } else {
+                Inward::Deliver
+            };
+            if inward == Inward::Deliver {
+                self.coalescer.push(length);
+            }
+        }
+        drain(&mut self.coalescer, &self.device);
         true
     }
 
@@ -258,7 +257,7 @@ impl Engine {
         }
         let mut taken = 0;
         for _ in 0..MAX_ROUNDS {
-            let is_drained = self.read_ahead();
+            let is_drained = read_ahead(&self.device, &mut self.intake);
             while let Some(mut packet) = self.intake.take() {
                 taken += packet.length;
                 self.handle_read(&mut packet.buffer, packet.length, now);
@@ -278,22 +277,6 @@ impl Engine {
             }
         }
         true
-    }
-
-    /// Takes in what the device has, as far as there is room; returns whether
-    /// that was all.
-    fn read_ahead(&mut self) -> bool {
-        while let Some(space) = self.intake.space() {
-            match self.device.try_read(space) {
-                Ok(read) => self.intake.commit(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) => {
-                    tracing::warn!(%error, "The device could not be read");
-                    return true;
-                }
-            }
-        }
-        false
     }
 
     fn handle_read(&mut self, buffer: &mut [u8], read: usize, now: Moment) {
@@ -579,7 +562,6 @@ const ARENA: usize = 256 * 1024;
 /// few. Long turns make acknowledgements come in bursts, and these make queues.
 const MAX_ROUNDS: u32 = 4;
 const MAX_TAKEN: usize = 32 * 1024;
-const MAX_INBOXES: u32 = 1;
 
 /// About one super-packet: more would only wait here.
 const FLUSH_AT: usize = 32 * 1024;
