@@ -12,12 +12,17 @@
 //! many, as in a desktop's session, only where inheritance leaves a socket: under the
 //! holder's number, or as a standard input or output. The first process is left out: it
 //! hands sockets to the services that it starts and does not speak through them.
-//! What is not looked for is a copy that a program passed on purpose to a process of
-//! another session: it could as well relay.
+//!
+//! A program may also leave a socket to another one that it starts and cuts loose, in a
+//! session of its own, to be taken for it. A descriptor that is closed when its process
+//! becomes another program did not come that way: whoever has it asked for it. For any
+//! other descriptor, all processes of the machine are looked through. What is not looked
+//! for is a copy that a program passed to one that asked for it: it could as well relay.
 //!
 //! Without `CAP_SYS_PTRACE`, only processes of the own user that are dumpable can be
 //! looked into. A descendant of the holder that cannot be looked into is a doubt.
 
+mod census;
 mod process;
 mod sockets;
 
@@ -79,6 +84,7 @@ fn attribute(sockets: &[Socket]) -> Option<(Program, u32)> {
     let is_unchanged = |holding: &Holding| holding.is_unchanged(image.id);
     if !holdings.iter().all(is_unchanged)
         || may_be_shared(&holdings, &ancestors, image.id, &processes)
+        || is_left_by_another(&holdings, image.id)
     {
         return None;
     }
@@ -107,16 +113,19 @@ fn attribute(sockets: &[Socket]) -> Option<(Program, u32)> {
 struct Holding {
     process: Process,
     descriptor: Descriptor,
+    inode: u32,
     link: SocketLink,
 }
 
 impl Holding {
-    fn of(process: Process, link: &SocketLink) -> Option<Self> {
-        let descriptor = process.descriptor_of(&[link]).ok()??;
+    fn of(process: Process, inode: u32) -> Option<Self> {
+        let link = SocketLink::new(inode);
+        let descriptor = process.descriptor_of(&[&link]).ok()??;
         Some(Self {
             process,
             descriptor,
-            link: link.clone(),
+            inode,
+            link,
         })
     }
 
@@ -128,7 +137,7 @@ impl Holding {
             .process
             .parent()
             .filter(|parent| parent.image_id() == image)
-            .and_then(|parent| Self::of(parent, &self.link));
+            .and_then(|parent| Self::of(parent, self.inode));
         match inherited {
             Some(parent) => parent.highest(),
             None => self,
@@ -142,7 +151,6 @@ impl Holding {
 
 /// Finds a process that holds `socket`, in the order of the module's description.
 fn find(socket: Socket, processes: &[u32]) -> Option<Holding> {
-    let link = SocketLink::new(socket.inode);
     let mut newest = processes.iter().rev().copied();
     let first: Vec<u32> = newest.by_ref().take(NEWEST).collect();
     let recent = RECENT
@@ -158,14 +166,14 @@ fn find(socket: Socket, processes: &[u32]) -> Option<Holding> {
         };
         if process.keeper() != Some(socket.user) {
             others.push(pid);
-        } else if let Some(holding) = Holding::of(process, &link) {
+        } else if let Some(holding) = Holding::of(process, socket.inode) {
             return Some(holding);
         }
     }
     others
         .into_iter()
         .filter_map(Process::open)
-        .find_map(|process| Holding::of(process, &link))
+        .find_map(|process| Holding::of(process, socket.inode))
 }
 
 /// Returns whether another program than `image` holds a socket too, or whether
@@ -210,6 +218,24 @@ fn may_be_shared(
         usual.iter().any(is_held) && process.image_id() != Some(image)
     };
     line.iter().any(|pid| holds(*pid, &[])) || peers.iter().any(|pid| holds(*pid, &usual))
+}
+
+/// Returns whether a program anywhere on the machine, other than `image`, holds a
+/// socket that may have been left to its holder.
+fn is_left_by_another(holdings: &[Holding], image: ImageId) -> bool {
+    let mut may_be_left = holdings
+        .iter()
+        .filter(|holding| !holding.process.closes_on_exec(holding.descriptor))
+        .peekable();
+    if may_be_left.peek().is_none() {
+        return false;
+    }
+    let census = census::beginning_now();
+    may_be_left
+        .flat_map(|holding| census.holders(holding.inode))
+        .filter(|pid| **pid != 1)
+        .filter_map(|pid| Process::open(*pid))
+        .any(|process| process.image_id() != Some(image))
 }
 
 fn session_peers(holders: &BTreeSet<u32>, processes: &[u32]) -> Vec<u32> {

@@ -5,10 +5,11 @@
 //! given to another.
 
 use std::cell::OnceCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
@@ -60,25 +61,68 @@ impl Process {
         &self,
         sockets: &[&SocketLink],
     ) -> Result<Option<Descriptor>, Errno> {
+        let mut found = None;
+        self.each_descriptor(|number, target| {
+            if !sockets.iter().any(|link| link.is(target)) {
+                return ControlFlow::Continue(());
+            }
+            found = Some(number);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the inodes of all sockets that the process holds, as far as it lets
+    /// itself be looked into.
+    pub(super) fn sockets(&self) -> Vec<u32> {
+        let mut inodes = vec![];
+        let _incomplete = self.each_descriptor(|_, target| {
+            inodes.extend(socket_inode(target));
+            ControlFlow::Continue(())
+        });
+        inodes
+    }
+
+    /// Shows `visit` each descriptor and what it leads to, until told to stop; errors
+    /// as [`descriptor_of`](Self::descriptor_of) does.
+    fn each_descriptor(
+        &self,
+        mut visit: impl FnMut(Descriptor, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Errno> {
         let table = match open_directory(&self.directory, c"fd", OFlags::RDONLY) {
             Ok(table) => table,
-            Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+            Err(Errno::NOENT | Errno::SRCH) => return Ok(()),
             Err(error) => return Err(error),
         };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(&table, &mut buffer);
+        let mut target = [0; SocketLink::ROOM];
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+                Err(Errno::NOENT | Errno::SRCH) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            if is_number(entry.file_name()) && leads_to(&table, entry.file_name(), sockets) {
-                let number = entry.file_name().to_str();
-                return Ok(number.ok().and_then(|number| number.parse().ok()));
+            // A directory has entries for itself and for its parent as well.
+            let name = entry.file_name();
+            if let Some(number) = name.to_str().ok().and_then(|name| name.parse().ok())
+                && let Ok(length) = readlinkat_raw(&table, name, &mut target[..])
+                && visit(number, &target[..length]).is_break()
+            {
+                break;
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Returns whether `descriptor` is closed when the process becomes another
+    /// program: then it was not there when the process became this one.
+    pub(super) fn closes_on_exec(&self, descriptor: Descriptor) -> bool {
+        let Ok(name) = CString::new(format!("fdinfo/{descriptor}")) else {
+            return false;
+        };
+        self.read(&name)
+            .is_some_and(|text| parse_closes_on_exec(&text))
     }
 
     /// Returns whether `descriptor` leads to `socket`.
@@ -259,15 +303,22 @@ fn parse_effective_user(text: &str) -> Option<u32> {
     users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// A directory has entries for itself and for its parent as well.
 fn is_number(name: &CStr) -> bool {
     name.to_bytes().first().is_some_and(u8::is_ascii_digit)
 }
 
-fn leads_to(table: &OwnedFd, name: &CStr, sockets: &[&SocketLink]) -> bool {
-    let mut target = [0; SocketLink::ROOM];
-    readlinkat_raw(table, name, &mut target[..])
-        .is_ok_and(|length| sockets.iter().any(|link| link.is(&target[..length])))
+/// Reads where a descriptor leads to, if that is a socket.
+fn socket_inode(target: &[u8]) -> Option<u32> {
+    let inode = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inode).ok()?.parse().ok()
+}
+
+/// Reads `/proc/PID/fdinfo/N`: the flags are in octal.
+fn parse_closes_on_exec(text: &str) -> bool {
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+        .is_some_and(|flags| OFlags::from_bits_retain(flags).contains(OFlags::CLOEXEC))
 }
 
 fn open_directory(
@@ -329,6 +380,16 @@ mod tests {
 
         assert_eq!(parse_effective_user(text), Some(1001));
         assert_eq!(parse_effective_user("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn only_sockets_have_an_inode_and_only_the_flag_tells_what_is_closed() {
+        assert_eq!(socket_inode(b"socket:[42]"), Some(42));
+        assert_eq!(socket_inode(b"pipe:[42]"), None);
+        assert_eq!(socket_inode(b"/tmp/socket:[42]"), None);
+        assert!(parse_closes_on_exec("pos:\t0\nflags:\t02000002\nino:\t9\n"));
+        assert!(!parse_closes_on_exec("pos:\t0\nflags:\t04002\n"));
+        assert!(!parse_closes_on_exec("pos:\t0\n"));
     }
 
     #[test]

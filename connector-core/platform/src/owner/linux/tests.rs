@@ -134,6 +134,32 @@ fn a_socket_that_two_programs_hold_has_no_program() {
     }
 }
 
+/// Whoever leaves its socket to a program that may more must not be taken for it.
+#[test]
+fn a_program_that_was_cut_loose_with_anothers_socket_does_not_stand_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cat = copy_of_cat(folder.path(), "cat");
+    let mut command = Command::new("setsid");
+    command.arg("--fork").arg(&cat);
+    let mut loose = Held::by(command, client.try_clone().unwrap().into());
+    let image = fs::metadata(&cat).unwrap().ino();
+    wait_until("the other program runs", || {
+        let mut pids = process::all().unwrap().into_iter();
+        pids.any(|pid| fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|it| it.ino() == image))
+    });
+    assert!(loose.child.wait().unwrap().success(), "it was cut loose");
+
+    let shared = of_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).unwrap();
+    let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    drop(client);
+    let alone = of_tcp(local, remote).unwrap();
+
+    assert_ne!(path(&shared), Some(cat.clone()));
+    assert_eq!(path(&alone), Some(cat));
+}
+
 #[test]
 fn a_socket_that_one_program_holds_twice_is_that_programs() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -365,8 +391,8 @@ impl Held {
         });
         let mut child = started.unwrap();
         let executable = format!("/proc/{}/exe", child.id());
-        wait_until("the program runs", || {
-            fs::metadata(&executable).unwrap().ino() != own
+        wait_until("the program runs, or has run", || {
+            fs::metadata(&executable).map_or(true, |image| image.ino() != own)
         });
         let input = child.stdin.take();
         Self { child, input }
