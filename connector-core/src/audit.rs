@@ -43,6 +43,19 @@ pub struct Record {
     pub verdict: Verdict,
     /// Under which configuration.
     pub configuration: Option<Version>,
+    /// For how many decisions it stands, if for more than its own.
+    pub repetition: Option<Repetition>,
+}
+
+/// Decisions that one record stands for; it describes the last of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repetition {
+    /// How many there were.
+    pub count: u64,
+    /// When the first was made.
+    pub since: WallTime,
+    /// Whether they were about different flows or had different reasons.
+    pub is_mixed: bool,
 }
 
 /// What was decided.
@@ -106,6 +119,11 @@ impl Record {
         });
         if let Some(actor) = self.actor() {
             event["actor"] = actor;
+        }
+        if let Some(repetition) = &self.repetition {
+            event["count"] = repetition.count.into();
+            event["start_time"] = repetition.since.unix_millis().into();
+            event["end_time"] = self.time.unix_millis().into();
         }
         if let Some(host) = &self.host {
             event["device"] = json!({"uid": host.as_str(), "type_id": 0});
@@ -212,6 +230,12 @@ impl Record {
         if let Some(Version(version)) = self.configuration {
             unmapped["configuration_version"] = version.into();
         }
+        if self
+            .repetition
+            .is_some_and(|repetition| repetition.is_mixed)
+        {
+            unmapped["is_mixed"] = true.into();
+        }
         match &self.outcome {
             Outcome::Denied(denial) | Outcome::Revoked(denial) => {
                 unmapped["remedy"] = denial.reason.remedy().into();
@@ -296,6 +320,7 @@ mod tests {
             host: None,
             verdict: Verdict::default(),
             configuration: None,
+            repetition: None,
         }
     }
 }

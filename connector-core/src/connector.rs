@@ -3,6 +3,7 @@
 mod enforcer;
 mod facts;
 mod measuring;
+mod refusals;
 mod signalling;
 mod signing_in;
 
@@ -25,6 +26,7 @@ pub use self::facts::{
     Standing, TunnelPlan,
 };
 use self::measuring::Measuring;
+use self::refusals::Refusals;
 use self::signalling::Signalling;
 use self::signing_in::SigningIn;
 
@@ -43,6 +45,7 @@ pub struct Connector {
     stopping: bool,
 
     enforcer: Enforcer,
+    refusals: Refusals,
     access: Arc<AccessMap>,
     tunnel: Option<TunnelPlan>,
     effects: VecDeque<Effect>,
@@ -72,6 +75,7 @@ impl Connector {
             paused: false,
             stopping: false,
             enforcer: Enforcer::default(),
+            refusals: Refusals::default(),
             access: Arc::default(),
             tunnel: None,
             effects: VecDeque::new(),
@@ -130,7 +134,11 @@ impl Connector {
             Event::SignalsRestored(compliance) => {
                 self.known.signalling.note_compliance(compliance);
             }
-            Event::Stopping => self.stopping = true,
+            Event::Stopping => {
+                self.stopping = true;
+                let held_back = self.refusals.finish(now.moment);
+                self.record_all(held_back);
+            }
         }
 
         if is_of_one_flow {
@@ -170,6 +178,7 @@ impl Connector {
             .chain(self.known.signalling.poll_timeout())
             .chain(self.measuring.poll_timeout())
             .chain(self.enforcer.poll_timeout())
+            .chain(self.refusals.poll_timeout())
             .min()
     }
 
@@ -291,19 +300,22 @@ impl Connector {
         self.enforcer.handle_closed(flow);
         if let Some(denial) = cut {
             let decided_by = self.enforcer.refused_by(flow, &denial);
-            self.write(flow.clone(), Outcome::Revoked(denial), decided_by, now);
+            let record = self.record(flow.clone(), Outcome::Revoked(denial), decided_by, now);
+            self.record_all([record]);
         }
     }
 
     fn note_refused(&mut self, flow: Flow, denial: Denial, now: Now) {
-        let decided_by = self.enforcer.refused_by(&flow, &denial);
-        self.write(flow, Outcome::Denied(denial), decided_by, now);
+        let (decided_by, reason) = (self.enforcer.refused_by(&flow, &denial), denial.reason);
+        let record = self.record(flow, Outcome::Denied(denial), decided_by, now);
+        let at_once = self.refusals.take(record, reason, now);
+        self.record_all(at_once);
     }
 
-    /// Writes down what came of a decision that was made before.
-    fn write(&mut self, flow: Flow, outcome: Outcome, decided_by: DecidedBy, now: Now) {
+    /// Describes what came of a decision that was made before.
+    fn record(&self, flow: Flow, outcome: Outcome, decided_by: DecidedBy, now: Now) -> Record {
         let resource = self.access.catalogue().lookup(&flow).resource().cloned();
-        let record = Record {
+        Record {
             time: now.wall,
             flow,
             process: None,
@@ -315,11 +327,16 @@ impl Connector {
             host: self.known.host.clone(),
             verdict: self.known.verdict.clone(),
             configuration: self.known.configuration.as_ref().map(|known| known.version),
-        };
-        self.effects.push_back(Effect::Record {
+            repetition: None,
+        }
+    }
+
+    fn record_all(&mut self, records: impl IntoIterator<Item = Record>) {
+        let effects = records.into_iter().map(|record| Effect::Record {
             attempt: None,
             record: Box::new(record),
         });
+        self.effects.extend(effects);
     }
 
     /// Drops facts that have lapsed, and publishes what follows from the rest.
@@ -355,6 +372,9 @@ impl Connector {
         if let Some(grounds) = self.known.grounds(now) {
             self.enforcer.settle(&grounds, &mut self.effects);
         }
+
+        let held_back = self.refusals.settle(now.moment);
+        self.record_all(held_back);
 
         if self.closed().is_some() {
             // Open flows end for this reason, before what carries them is gone.

@@ -307,6 +307,10 @@ pub struct DecisionReport {
     pub decided_by: String,
     /// How long the answer took, in microseconds.
     pub latency_micros: u64,
+    /// For how many decisions alike this one stands, itself included.
+    pub count: u64,
+    /// Whether those were about other targets too, or had other reasons.
+    pub is_mixed: bool,
 }
 
 /// What was decided.

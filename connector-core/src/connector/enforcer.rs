@@ -51,6 +51,7 @@ impl Grounds<'_> {
             host: self.host.cloned(),
             verdict: self.verdict.clone(),
             configuration: Some(self.configuration.version),
+            repetition: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 mod leases;
 mod property;
+mod refusals;
 mod signals;
 
 use std::collections::BTreeMap;

@@ -89,6 +89,11 @@ fn render(decision: &DecisionReport, screen: Screen) -> String {
         Outcome::Denied | Outcome::Revoked => &decision.message,
         Outcome::Permitted => "",
     };
+    let why = match (decision.count, decision.is_mixed) {
+        (0 | 1, _) => why.to_owned(),
+        (count, false) => format!("{why} ({count} times)"),
+        (count, true) => format!("{why} ({count} refusals, of other targets too)"),
+    };
     let cells = [
         Cell::toned(time::utc(&decision.time), Tone::Dim),
         Cell::toned(format!("{shape} {word}"), tone),
@@ -198,6 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn one_line_tells_of_many_refusals() {
+        let alike = DecisionReport {
+            count: 41,
+            ..denied()
+        };
+        let mixed = DecisionReport {
+            is_mixed: true,
+            ..alike.clone()
+        };
+
+        assert!(render(&alike, SCREEN).ends_with("not permit this. (41 times)\n"));
+        assert!(render(&mixed, SCREEN).ends_with("(41 refusals, of other targets too)\n"));
+    }
+
+    #[test]
     fn a_program_that_is_not_known_is_said_to_be_unknown() {
         assert_eq!(program(None), "unknown");
     }
@@ -225,6 +245,8 @@ mod tests {
             subject: Some("u-1".into()),
             decided_by: "pdp".into(),
             latency_micros: 900,
+            count: 1,
+            is_mixed: false,
         }
     }
 }

@@ -278,6 +278,8 @@ Record      d-1
                 subject: Some("u-1".into()),
                 decided_by: "pdp".into(),
                 latency_micros: 2_100,
+                count: 1,
+                is_mixed: false,
             },
             title: Some("Company wiki".into()),
             site: Some("hq".into()),

@@ -238,7 +238,8 @@ fn settle(router: &mut Router, company: &mut Company, now: Moment) {
             | Output::Opened(_)
             | Output::Refused { .. }
             | Output::Resolved(_)
-            | Output::Unreachable { .. } => {}
+            | Output::Unreachable { .. }
+            | Output::Wanted(_) => {}
         }
     }
 }

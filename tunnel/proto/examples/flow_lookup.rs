@@ -96,7 +96,8 @@ fn router_with_flows(now: Moment) -> Router {
                 | Output::Resolved(_)
                 | Output::ToDevice(_)
                 | Output::ToSite { .. }
-                | Output::Unreachable { .. } => {}
+                | Output::Unreachable { .. }
+                | Output::Wanted(_) => {}
             }
         }
     }

@@ -71,6 +71,8 @@ pub struct Gateways {
     busy: bool,
     /// Rounds of calls that nobody answered.
     lost_rounds: u32,
+    /// Whether nobody has answered since several rounds were lost.
+    lost: bool,
     recheck_at: Moment,
     settling: Settling,
     seed: Seed,
@@ -126,6 +128,7 @@ impl Gateways {
             wanted: false,
             busy: false,
             lost_rounds: 0,
+            lost: false,
             recheck_at: now + RECHECK,
             settling: Settling::default(),
             seed,
@@ -156,6 +159,13 @@ impl Gateways {
                 .is_some_and(|path| path.peer.has_session()),
             Phase::Using { .. } | Phase::Calling { .. } | Phase::Resting { .. } => false,
         }
+    }
+
+    /// Returns whether all gateways were called in vain, more than once, and none has
+    /// answered since.
+    #[must_use]
+    pub fn are_lost(&self) -> bool {
+        self.lost
     }
 
     /// Tells whether something waits to be sent, and whether flows are live.

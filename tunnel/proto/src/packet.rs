@@ -194,6 +194,17 @@ impl Headers {
         }
     }
 
+    /// Returns whether this packet can be the first of a flow.
+    #[must_use]
+    pub fn can_be_first(&self) -> bool {
+        match self.kind {
+            Kind::Tcp(tcp) => tcp.flags.syn() && !tcp.flags.ack(),
+            Kind::Udp { .. } => true,
+            Kind::Echo { is_request, .. } => is_request,
+            Kind::Error { .. } | Kind::LaterFragment | Kind::Other(_) => false,
+        }
+    }
+
     fn parse_v4(packet: &[u8], is_quoted: bool) -> Option<Self> {
         let header: &[u8; 20] = packet.first_chunk()?;
         let transport = usize::from(header[0] & 0x0f) * 4;

@@ -13,6 +13,7 @@
 mod fragments;
 mod inward;
 mod opening;
+mod sites;
 mod table;
 mod tcp;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::access::{AccessMap, Denial, Flow, Question, Reason};
+use connector_core::access::{AccessMap, Denial, Flow, Question};
 use connector_core::catalogue::SiteId;
 use connector_core::name::DomainName;
 use connector_core::time::Moment;
@@ -31,6 +32,7 @@ use foldhash::fast::FixedState;
 
 use self::fragments::Fragments;
 use self::opening::{Expected, Opening, Refused};
+use self::sites::{SiteState, lower_mtu, mtu};
 use self::table::{FlowId, FlowTable};
 use crate::offload::{GsoType, VirtioHeader};
 use crate::packet::{self, Ends, Headers, Kind};
@@ -95,15 +97,6 @@ pub struct Site {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteIndex(pub u16);
 
-#[derive(Debug)]
-struct SiteState {
-    site: Site,
-    /// Until when only packets of [`LEAST_MTU`] are sent, since longer ones vanished.
-    lowered_until: Option<Moment>,
-    /// Whether a long packet has come from there since this machine last moved.
-    is_proven: bool,
-}
-
 /// What becomes of a packet from the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outward {
@@ -155,6 +148,8 @@ pub enum Output {
         /// The packet.
         packet: Vec<u8>,
     },
+    /// Somebody wants to send to a site that cannot be reached: call its gateways.
+    Wanted(SiteIndex),
     /// A permitted flow could not be carried.
     Unreachable {
         /// Which one.
@@ -167,6 +162,9 @@ pub enum Output {
 /// Why a permitted flow cannot be carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
+    /// No gateway of the site answers.
+    #[error("no gateway of its site answers")]
+    NoGateway,
     /// The name could not be resolved behind the gateway.
     #[error("{0}")]
     NameServer(#[from] Failure),
@@ -221,42 +219,6 @@ impl Router {
             sweep_at: None,
             seed,
         }
-    }
-
-    /// Sets the sites that there are tunnels to; flows to those that are gone or
-    /// changed are cut. Returns each site's number.
-    pub fn set_sites(&mut self, sites: Vec<Site>, now: Moment) -> Vec<SiteIndex> {
-        let mut numbers = Vec::with_capacity(sites.len());
-        let mut gone: Vec<usize> = (0..self.sites.len()).collect();
-        for site in sites {
-            let kept = self.sites.iter().position(|known| {
-                known
-                    .as_ref()
-                    .is_some_and(|known| known.site.id == site.id && known.site == site)
-            });
-            let at = match kept {
-                Some(at) => at,
-                None => {
-                    self.sites.push(Some(SiteState {
-                        site,
-                        lowered_until: None,
-                        is_proven: false,
-                    }));
-                    self.sites.len() - 1
-                }
-            };
-            gone.retain(|number| *number != at);
-            numbers.push(SiteIndex(u16::try_from(at).unwrap_or(u16::MAX)));
-        }
-        for at in gone {
-            if self.sites[at].take().is_some() {
-                let site = SiteIndex(u16::try_from(at).unwrap_or(u16::MAX));
-                self.cut_where(now, |entry| {
-                    (entry.site == site).then(|| Reason::LeaseExpired.into())
-                });
-            }
-        }
-        numbers
     }
 
     /// Puts every flow to a new access map, at once.
@@ -323,14 +285,6 @@ impl Router {
             }
         }
         Outward::Kept
-    }
-
-    /// Tells that the machine moved: the way to the sites may carry long packets again.
-    pub fn network_changed(&mut self) {
-        for site in self.sites.iter_mut().flatten() {
-            site.lowered_until = None;
-            site.is_proven = false;
-        }
     }
 
     /// Returns the next thing to carry out, until there is nothing left.
@@ -421,6 +375,11 @@ impl Router {
             return Outward::Kept;
         }
         let site = entry.site;
+        if headers.can_be_first() && !sites::is_reachable(&self.sites, site) {
+            self.outputs.push_back(Output::Wanted(site));
+            self.answer_refused(packet, headers, true);
+            return Outward::Kept;
+        }
         let longest = largest_packet(header, headers);
         if let Kind::Tcp(tcp) = headers.kind {
             let is_long = longest > usize::from(LEAST_MTU);
@@ -632,17 +591,6 @@ impl Router {
     fn answer(&mut self, reply: Option<Vec<u8>>) {
         self.outputs.extend(reply.map(Output::ToDevice));
     }
-
-    fn site(&self, index: SiteIndex) -> Option<&SiteState> {
-        self.sites.get(usize::from(index.0))?.as_ref()
-    }
-
-    fn site_called(&self, id: &SiteId) -> Option<(SiteIndex, &Site)> {
-        self.sites.iter().enumerate().find_map(|(at, state)| {
-            let site = &state.as_ref()?.site;
-            (site.id == *id).then(|| (SiteIndex(u16::try_from(at).unwrap_or(u16::MAX)), site))
-        })
-    }
 }
 
 impl std::fmt::Debug for Router {
@@ -671,27 +619,6 @@ fn complaint(entry: &table::Entry) -> Option<Output> {
     })
 }
 
-/// Sends only short packets to a site for a while.
-fn lower_mtu(sites: &mut [Option<SiteState>], site: SiteIndex, now: Moment) {
-    if let Some(state) = sites.get_mut(usize::from(site.0)).and_then(Option::as_mut) {
-        state.lowered_until = Some(now + LOWERED_FOR);
-    }
-}
-
-/// Returns the longest packet that is thought to get to a site.
-fn mtu(sites: &mut [Option<SiteState>], site: SiteIndex, now: Moment) -> u16 {
-    let Some(state) = sites.get_mut(usize::from(site.0)).and_then(Option::as_mut) else {
-        return u16::MAX;
-    };
-    if state.lowered_until.is_some_and(|until| until <= now) {
-        state.lowered_until = None;
-    }
-    match state.lowered_until {
-        Some(_) => LEAST_MTU,
-        None => u16::MAX,
-    }
-}
-
 /// Returns how long the longest packet is that a super-packet is split into.
 fn largest_packet(header: &VirtioHeader, headers: &Headers) -> usize {
     let repeated = match headers.kind {
@@ -707,9 +634,6 @@ fn largest_packet(header: &VirtioHeader, headers: &Headers) -> usize {
 
 /// What every network carries (RFC 8200, section 5).
 const LEAST_MTU: u16 = 1280;
-
-/// As long as systems remember what a path carries (RFC 8201, section 5.2).
-const LOWERED_FOR: Duration = Duration::from_secs(600);
 
 /// How precisely leases end and silent flows are forgotten; packets of a flow
 /// whose lease has ended are stopped at once all the same.

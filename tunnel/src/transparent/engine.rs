@@ -353,8 +353,11 @@ impl Engine {
         self.carry_out(now);
         let busy = self.router.remembered_flows() > 0;
         for site in &mut self.sites {
-            site.gateways.set_demand(site.has_waiting(), busy, now);
+            let wanted = site.take_demand();
+            site.gateways.set_demand(wanted, busy, now);
             site.gateways.handle_timeout(now);
+            self.router
+                .set_reachable(site.number, !site.gateways.are_lost(), now);
             while let Some((to, control)) = site.gateways.poll_control() {
                 self.outbox.push(to, control.as_bytes());
             }
@@ -367,6 +370,7 @@ impl Engine {
                 });
             }
         }
+        self.carry_out(now);
         self.release_waiting(now);
         self.outbox.flush(&self.ports);
         self.tell(now);
@@ -446,6 +450,11 @@ impl Engine {
                     continue;
                 }
                 Output::Unreachable { flow, problem } => Event::Unreachable { flow, problem },
+                Output::Wanted(number) => {
+                    let wanted = self.sites.iter_mut().find(|site| site.number == number);
+                    wanted.into_iter().for_each(SiteTunnel::want);
+                    continue;
+                }
             };
             (self.settings.on_event)(event);
         }

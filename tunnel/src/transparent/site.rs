@@ -19,6 +19,8 @@ pub(super) struct SiteTunnel {
     pub(super) number: SiteIndex,
     pub(super) gateways: Gateways,
     waiting: VecDeque<Waiting>,
+    /// Whether somebody was turned away because no gateway answers.
+    is_wanted: bool,
     pub(super) dropped: Dropped,
 }
 
@@ -43,6 +45,7 @@ impl SiteTunnel {
             config,
             number: SiteIndex(u16::MAX),
             waiting: VecDeque::new(),
+            is_wanted: false,
             dropped: Dropped::default(),
         }
     }
@@ -76,8 +79,14 @@ impl SiteTunnel {
         self.waiting.push_back(waiting);
     }
 
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Notes that somebody was turned away who would have sent.
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// Returns whether anybody has wanted to send and could not.
+    pub(super) fn take_demand(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted) || !self.waiting.is_empty()
     }
 
     /// Takes the next packet that a gateway can take now.

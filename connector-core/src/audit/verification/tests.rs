@@ -393,6 +393,7 @@ fn record() -> Record {
         host: None,
         verdict: Verdict::default(),
         configuration: None,
+        repetition: None,
     }
 }
 

@@ -476,6 +476,8 @@ fn decision_json() -> serde_json::Value {
         "subject": "u-1",
         "decided_by": "pdp",
         "latency_micros": 900,
+        "count": 1,
+        "is_mixed": false,
     })
 }
 

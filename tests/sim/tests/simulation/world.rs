@@ -368,7 +368,10 @@ impl World {
                     assert!(self.company.recorded > before, "a denial was not recorded");
                 }
                 Output::ToSite { site, packet, .. } => self.transmit(site, packet),
-                Output::Resolved(_) | Output::ToDevice(_) | Output::Unreachable { .. } => {}
+                Output::Resolved(_)
+                | Output::ToDevice(_)
+                | Output::Unreachable { .. }
+                | Output::Wanted(_) => {}
             }
         }
     }

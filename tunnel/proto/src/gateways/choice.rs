@@ -85,6 +85,8 @@ impl Gateways {
             LONG_LOST.. => LONGEST_REST,
         };
         self.lost_rounds = self.lost_rounds.saturating_add(1);
+        // One round may be lost on a bad link.
+        self.lost |= self.lost_rounds >= PATIENT_ROUNDS;
         // Without anybody who waits, a tunnel that need not stay open is silent.
         let until =
             (self.wanted || self.keepalive.is_some()).then(|| now + rest + self.seed.below(JITTER));
@@ -185,6 +187,7 @@ impl Gateways {
 
     fn use_path(&mut self, path: usize, now: Moment) {
         self.lost_rounds = 0;
+        self.lost = false;
         self.recheck_at = now + RECHECK + self.seed.below(JITTER);
         self.phase = Phase::Using { path, doubt: None };
         self.paths[path].taken_into_use(now);

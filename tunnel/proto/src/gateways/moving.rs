@@ -153,6 +153,7 @@ impl Gateways {
 
     fn start_over(&mut self, now: Moment) {
         self.lost_rounds = 0;
+        self.lost = false;
         self.start_calling(0, 0, now);
     }
 

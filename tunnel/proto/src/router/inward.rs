@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use connector_core::time::Moment;
 
-use super::{LEAST_MTU, Outward, Router, SiteIndex, mtu};
+use super::sites::mtu;
+use super::{LEAST_MTU, Outward, Router, SiteIndex};
 use crate::checksum;
 use crate::packet::{self, Ends, Headers, ICMP_V6, Kind, Rewrite};
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use connector_core::access::{
     Denial, Destination, Flow, Permit, Protocol, Reason, Verdict, Workload,
 };
+use connector_core::catalogue::SiteId;
 use connector_core::time::Moment;
 
+use super::sites;
 use super::table::{Entry, FlowId};
 use super::tcp::Conversation;
 use super::{Output, Outward, Router, SiteIndex, Unreachable};
@@ -188,6 +190,23 @@ impl Router {
         }
     }
 
+    /// Ends the waiting of flows whose names no gateway of the site can be asked for.
+    pub(super) fn give_up_resolving(&mut self, site: &SiteId, now: Moment) {
+        let waiting: Vec<(Ends, Flow)> = self
+            .openings
+            .iter()
+            .filter_map(|(ends, opening)| match &opening.stage {
+                Stage::Resolving(permit) if permit.site() == site => {
+                    Some((*ends, permit.flow().clone()))
+                }
+                Stage::Resolving(_) | Stage::Attributing | Stage::Deciding(_) => None,
+            })
+            .collect();
+        for (ends, flow) in waiting {
+            self.give_up(ends, flow, Unreachable::NoGateway, now);
+        }
+    }
+
     /// Goes on with the flows that wait for a name.
     pub(super) fn take_resolved(&mut self, resolved: Resolved, now: Moment) {
         let waiting: Vec<Ends> = self
@@ -327,14 +346,19 @@ impl Router {
             let flow = permit.flow().clone();
             return self.give_up(ends, flow, Unreachable::NoTunnel, now);
         };
+        let (id, resolvers) = (known.id.clone(), known.resolvers.clone());
+        if !sites::is_reachable(&self.sites, site) {
+            self.outputs.push_back(Output::Wanted(site));
+            let flow = permit.flow().clone();
+            return self.give_up(ends, flow, Unreachable::NoGateway, now);
+        }
         match &permit.flow().destination {
             Destination::Address(address) => {
                 let address = *address;
                 self.establish(ends, site, permit, address, now);
             }
             Destination::Name(name) => {
-                let (name, id, resolvers) =
-                    (name.clone(), known.id.clone(), known.resolvers.clone());
+                let name = name.clone();
                 if let Err(error) = self.resolving.resolve(id, name, &resolvers, now) {
                     let flow = permit.flow().clone();
                     return self.give_up(ends, flow, error.into(), now);
@@ -529,7 +553,12 @@ impl Router {
         }
     }
 
-    fn answer_refused(&mut self, packet: &[u8], headers: &Headers, is_unreachable: bool) {
+    pub(super) fn answer_refused(
+        &mut self,
+        packet: &[u8],
+        headers: &Headers,
+        is_unreachable: bool,
+    ) {
         self.counters.refused += 1;
         let reply = match (headers.kind, headers.ends()) {
             _ if is_unreachable => packet::unreachable(packet, headers),

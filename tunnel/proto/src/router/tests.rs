@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use connector_core::access::{Destination, Workload};
+use connector_core::access::{Destination, Reason, Workload};
 use connector_core::catalogue::{self, Ports, Resource};
 use connector_core::testing::Company;
 
@@ -70,6 +70,39 @@ fn a_refused_datagram_is_answered_with_prohibited_and_asked_about_once() {
     let reply = Headers::parse(&world.delivered[0]).unwrap();
     assert!(matches!(reply.kind, Kind::Error { .. }));
     assert_eq!(world.delivered[0][20..22], [3, 13]);
+}
+
+#[test]
+fn while_no_gateway_answers_whoever_begins_is_told_so_and_wanted() {
+    let mut world = World::new();
+    world.open(LAPTOP, PRINTER);
+    let site = SiteIndex(0);
+    world.router.set_reachable(site, false, world.now);
+    world.sent.clear();
+
+    let mut syn = tcp_packet("100.96.0.1:40001", PRINTER, SYN, 100, 0, b"");
+    world.outward(&mut syn);
+    let ends = world.attributed_next();
+    world.attribute(ends);
+    let mut repeated = tcp_packet(LAPTOP, PRINTER, SYN, 100, 0, b"");
+    world.outward(&mut repeated);
+
+    assert_eq!(world.wanted, [site, site]);
+    assert!(world.sent.is_empty());
+    assert_eq!(world.delivered.len(), 2);
+    for reply in &world.delivered {
+        assert_eq!(reply[20..22], [3, 1], "host unreachable");
+    }
+    assert_eq!(world.router.waiting_flows(), 0);
+
+    let mut data = tcp_packet(LAPTOP, PRINTER, ACK, 101, 501, b"abc");
+    assert!(
+        matches!(world.outward(&mut data), Outward::Forward { .. }),
+        "what is open waits"
+    );
+    world.router.set_reachable(site, true, world.now);
+    world.open("100.96.0.1:40002", PRINTER);
+    assert_eq!(world.wanted.len(), 2);
 }
 
 #[test]
@@ -294,6 +327,7 @@ struct World {
     records: Vec<(String, IpAddr)>,
     asked: usize,
     closed: usize,
+    wanted: Vec<SiteIndex>,
 }
 
 impl World {
@@ -345,6 +379,7 @@ impl World {
             records: vec![],
             asked: 0,
             closed: 0,
+            wanted: Vec::new(),
         };
         world.publish();
         world
@@ -434,6 +469,7 @@ impl World {
                 | Output::Refused { .. }
                 | Output::Resolved(_)
                 | Output::Unreachable { .. } => {}
+                Output::Wanted(site) => self.wanted.push(site),
             }
         }
     }

@@ -4,7 +4,7 @@
 //! together with all others who do: many questions cost little more than one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::process::{self, Process};
 
@@ -55,6 +55,7 @@ pub(super) fn beginning_now() -> Arc<Census> {
 }
 
 /// Where passes are counted: at most one is under way.
+#[derive(Debug, Default)]
 struct Office {
     begun: u64,
     done: u64,
@@ -62,19 +63,10 @@ struct Office {
 }
 
 fn lock() -> MutexGuard<'static, Office> {
-    OFFICE
-        .get_or_init(|| {
-            Mutex::new(Office {
-                begun: 0,
-                done: 0,
-                latest: Arc::default(),
-            })
-        })
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    OFFICE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static OFFICE: OnceLock<Mutex<Office>> = std::sync::OnceLock::new();
+static OFFICE: LazyLock<Mutex<Office>> = LazyLock::new(Mutex::default);
 static DONE: Condvar = Condvar::new();
 
 #[cfg(test)]

@@ -36,5 +36,7 @@ pub(crate) fn from_ocsf(event: &Value) -> Option<DecisionReport> {
             None => text("/unmapped/decided_by")?,
         },
         latency_micros: event.pointer("/unmapped/latency_micros")?.as_u64()?,
+        count: event["count"].as_u64().unwrap_or(1),
+        is_mixed: event.pointer("/unmapped/is_mixed") == Some(&Value::Bool(true)),
     })
 }

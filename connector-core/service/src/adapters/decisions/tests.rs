@@ -380,5 +380,6 @@ fn record() -> Box<Record> {
         host: None,
         verdict: Verdict::default(),
         configuration: None,
+        repetition: None,
     })
 }

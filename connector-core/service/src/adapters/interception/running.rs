@@ -16,6 +16,7 @@ use tunnel::device::DeviceConfig;
 use tunnel::stub::{Stub, StubConfig};
 use tunnel::transparent::{self, Addressing, Transparent};
 use tunnel_proto::packet::{Carried, Ends};
+use tunnel_proto::router::Unreachable;
 use tunnel_proto::split_dns::{Protection, SplitDns};
 use tunnel_proto::synthetic::{SyntheticNames, SyntheticRange};
 
@@ -180,6 +181,11 @@ fn report(events: &Events, names: &Mutex<SplitDns>, event: transparent::Event) {
                 let now: Moment = clock::moment();
                 lock(names).learn(resolved.name, known, resolved.until, now);
             }
+            return;
+        }
+        transparent::Event::Unreachable { flow, problem } if problem == Unreachable::NoGateway => {
+            // The gateways' silence has been told already.
+            tracing::debug!(%flow, "A permitted connection could not be made: {problem}");
             return;
         }
         transparent::Event::Unreachable { flow, problem } => {

@@ -312,6 +312,49 @@ fn the_second_gateway_takes_over_under_load() {
 }
 
 #[test]
+fn programs_are_told_when_no_gateway_answers_and_served_when_one_does() {
+    if !inside_own_network(
+        "transparent::rough::programs_are_told_when_no_gateway_answers_and_served_when_one_does",
+    ) {
+        return;
+    }
+    let scene = Scene::new("unreachable");
+    let lab = Lab::start(&scene);
+    let mut connector = Connector::install(&scene, &lab).transparent();
+    connector.start_as("alice");
+    until("the machine to be steered", DEADLINE, || {
+        super::address_of("wiki.corp.test")
+    });
+    let curl = e2e::curl::Curl::direct(&scene);
+    assert_eq!(curl.fetch(Form::Absolute, WIKI, &[]).status, 200);
+
+    for gateway in ["hq-1", "hq-2"] {
+        lab.pull(&format!("gateways/{gateway}/stop"), &Value::Null);
+    }
+    let told = until("a program to be told", DEADLINE, || {
+        let refused = curl.fetch(Form::Absolute, WIKI, &["--max-time", "5"]);
+        (refused.exit == COULD_NOT_CONNECT).then_some(refused)
+    });
+    let again = curl.fetch(Form::Absolute, WIKI, &["--max-time", "5"]);
+    scene.figure(
+        "what a program waits for while no gateway answers",
+        again.took,
+    );
+    assert_eq!(again.exit, COULD_NOT_CONNECT, "{told:?} {again:?}");
+    assert!(again.took < Duration::from_secs(2), "{again:?}");
+
+    lab.pull("gateways/hq-2/start", &Value::Null);
+    until(
+        "the wiki through the gateway that is back",
+        DEADLINE,
+        || {
+            let wiki = curl.fetch(Form::Absolute, WIKI, &["--max-time", "5"]);
+            (wiki.status == 200).then_some(())
+        },
+    );
+}
+
+#[test]
 fn a_running_download_survives_the_death_of_its_gateway() {
     if !inside_own_network(
         "transparent::rough::a_running_download_survives_the_death_of_its_gateway",
@@ -373,6 +416,9 @@ fn goes_on(download: &mut Download, since: Instant) -> Duration {
 /// The way out drops what is longer than 1360 bytes from now on, and says nothing: enough for the least that a tunnel
 /// carries, 1280 bytes in 60 of WireGuard's.
 const NARROW: &str = "mtu 1360 drop";
+
+/// As `curl` says that there is no way to a host (EXIT CODES in curl(1)).
+const COULD_NOT_CONNECT: i32 = 7;
 
 /// The time that the service has computed so far.
 fn processor_time(connector: &mut Connector<'_>) -> Duration {

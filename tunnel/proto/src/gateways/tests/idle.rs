@@ -90,6 +90,26 @@ fn a_gateway_that_asks_for_cookies_is_called_again_with_one() {
 }
 
 #[test]
+fn all_are_lost_when_none_answers_twice_in_a_row_and_until_one_does() {
+    let mut world = World::with_keepalive(2, KEEPALIVE);
+    world.run_for(millis(10));
+    assert!(world.send());
+    world.alive = vec![false; 2];
+    world.send();
+
+    world.run_for(millis(2500));
+    let after_one_round = world.machine.are_lost();
+    world.run_for(millis(15_000));
+    let after_more = world.machine.are_lost();
+    world.alive[1] = true;
+    world.run_for(millis(10_000));
+
+    assert!(!after_one_round && after_more);
+    assert_eq!(world.in_use(), Some(1));
+    assert!(!world.machine.are_lost());
+}
+
+#[test]
 fn a_cookie_is_no_sign_of_life() {
     let mut world = World::with_keepalive(1, KEEPALIVE);
     world.responders[0] = strict_responder(0);

@@ -126,6 +126,8 @@ fn unrecorded(
         subject: None,
         decided_by: "local".to_owned(),
         latency_micros: 0,
+        count: 1,
+        is_mixed: false,
     }
 }
 
