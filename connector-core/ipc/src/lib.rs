@@ -9,9 +9,13 @@
 
 pub mod frame;
 mod message;
+mod policy;
 mod status;
 
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
+pub use self::policy::{
+    CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,
+};
 pub use self::status::{
     AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
     InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy, ResourceReport,

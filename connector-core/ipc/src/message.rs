@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{PolicyCommitReport, PolicyLogReport};
 use crate::status::{
     AccessReport, DecisionReport, Identity, PostureReport, ResourceReport, SettingReport, Status,
 };
@@ -45,6 +46,17 @@ pub enum Request {
     Login,
     /// Signs out and forgets the person's tokens: [`Reply::Done`].
     Logout,
+    /// The commits of the policy store that this device knows: [`Reply::PolicyLog`].
+    PolicyLog,
+    /// What a commit holds: [`Reply::PolicyCommit`]; with `file`, the file's text in one
+    /// or more [`Reply::PolicyText`], then [`Reply::Done`].
+    PolicyShow {
+        /// `active`, `candidate`, or the beginning of the commit's name.
+        commit: String,
+        /// The file's name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+    },
     /// The device's state: [`Reply::Posture`].
     Posture {
         /// Measures again first.
@@ -84,6 +96,15 @@ pub enum Reply {
     Failed(Failure),
     /// To [`Request::Login`] and [`Request::Whoami`].
     Identity(Identity),
+    /// To [`Request::PolicyShow`] without a file.
+    PolicyCommit(PolicyCommitReport),
+    /// To [`Request::PolicyLog`].
+    PolicyLog(PolicyLogReport),
+    /// To [`Request::PolicyShow`] with a file: a part of its text.
+    PolicyText {
+        /// What follows on the part before.
+        text: String,
+    },
     /// To [`Request::Posture`].
     Posture(PostureReport),
     /// To [`Request::Resources`].
@@ -163,6 +184,14 @@ mod tests {
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
+            (Request::PolicyLog, r#"{"request":"policy_log"}"#),
+            (
+                Request::PolicyShow {
+                    commit: "active".into(),
+                    file: Some("wiki.cedar".into()),
+                },
+                r#"{"request":"policy_show","commit":"active","file":"wiki.cedar"}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

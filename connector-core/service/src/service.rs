@@ -83,6 +83,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         authorizer,
         tunnel: Arc::clone(&tunnel),
         decisions: decisions.recent(),
+        policies: policies.shelf(),
         shipments: shipping.shipments(),
         settings: settings.report,
         control_plane: settings.control_plane,

@@ -21,6 +21,7 @@ use url::Url;
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::ControlState;
 use crate::adapters::decisions::Recent;
+use crate::adapters::policies::Shelf;
 use crate::adapters::shipping::Shipments;
 use crate::adapters::sign_in::Progress;
 use crate::adapters::tunnelling::Tunnel;
@@ -61,6 +62,7 @@ pub(crate) struct View {
     pub(crate) authorizer: Authorizer,
     pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) decisions: Recent,
+    pub(crate) policies: Shelf,
     pub(crate) shipments: Shipments,
     pub(crate) settings: Vec<SettingReport>,
     pub(crate) control_plane: Url,

@@ -101,6 +101,9 @@ pub(crate) enum Verb {
     /// Lists what was permitted, denied and revoked
     #[command(after_help = DECISIONS_EXAMPLES)]
     Decisions(DecisionsArgs),
+    /// Shows the policies on this device, and what they decide
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// Verifies the decision log itself, or prints it, without the service
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -209,6 +212,28 @@ pub(crate) enum AuditVerb {
     /// Tells whether records were changed, removed, reordered or made anew
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+}
+
+/// What to do with the policies on this device.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Lists the commits that this device knows, newest first
+    Log(Format),
+    /// Shows what a commit holds, or the text of one of its files
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// `active`, `candidate`, or the beginning of a commit's name
+    #[arg(value_name = "COMMIT", default_value = "active")]
+    pub(crate) commit: String,
+    /// The name of a file, whose text is printed
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +350,12 @@ Examples:
   ztna decisions
   ztna decisions --denied -n 100
   ztna decisions --follow --json | jq -r .target";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ztna policy show
+  ztna policy show candidate
+  ztna policy show active wiki.cedar";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:

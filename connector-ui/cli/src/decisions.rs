@@ -46,6 +46,9 @@ pub(crate) async fn run(
             | Reply::Decision(_)
             | Reply::Failed(_)
             | Reply::Identity(_)
+            | Reply::PolicyCommit(_)
+            | Reply::PolicyLog(_)
+            | Reply::PolicyText { .. }
             | Reply::Posture(_)
             | Reply::Resources(_)
             | Reply::Settings(_)

@@ -2,6 +2,7 @@
 //! decides by it.
 
 mod kept;
+mod shelf;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, St
 use tokio::sync::watch;
 
 use self::kept::Kept;
+pub(crate) use self::shelf::Shelf;
 use super::control::{ApiError, ControlPlane, ControlState, Fetched, HostCredential, Validator};
 use super::{Events, Task};
 
@@ -36,6 +38,7 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct Policies {
     embedded: Embedded,
+    shelf: Shelf,
     _task: Task,
 }
 
@@ -62,8 +65,13 @@ impl Policies {
         let kept = Kept::open(&config.state)?;
         let embedded = Embedded::default();
         embedded.heard();
+        let shelf = Shelf::new(Store::new(config.key, LEDGER.into()), config.key);
+        let config = Connection {
+            api: config.api,
+            control: config.control,
+        };
         let keeping = Keeping {
-            store: Store::new(config.key, LEDGER.into()),
+            store: shelf.clone(),
             kept,
             config,
             embedded: embedded.clone(),
@@ -72,8 +80,14 @@ impl Policies {
         };
         Ok(Self {
             embedded,
+            shelf,
             _task: Task::spawn(keeping.run()),
         })
+    }
+
+    /// Returns the store, to be looked at.
+    pub(crate) fn shelf(&self) -> Shelf {
+        self.shelf.clone()
     }
 
     pub(crate) fn embedded(&self) -> Embedded {
@@ -143,10 +157,16 @@ impl Embedded {
     }
 }
 
+/// The way to the control plane.
+struct Connection {
+    api: ControlPlane,
+    control: watch::Receiver<ControlState>,
+}
+
 /// The task that keeps the store in step.
 struct Keeping {
-    config: Config,
-    store: Store,
+    config: Connection,
+    store: Shelf,
     kept: Kept,
     embedded: Embedded,
     events: Events,
@@ -158,7 +178,8 @@ impl Keeping {
         self.restore().await;
         let mut failures = 0;
         loop {
-            self.store.handle_timeout(clock::now().wall);
+            self.store
+                .change(|store| store.handle_timeout(clock::now().wall));
             if let Err(error) = self.carry_out().await {
                 tracing::warn!(%error, "The policies in force stay as they are");
             }
@@ -184,11 +205,15 @@ impl Keeping {
         let objects = pack::read(&objects)
             .map_while(Result::ok)
             .map(<[u8]>::to_vec);
-        if let Err(error) = self.store.restore(&head, objects, clock::now().wall) {
+        let now = clock::now().wall;
+        let restored = self
+            .store
+            .change(|store| store.restore(&head, objects, now));
+        if let Err(error) = restored {
             tracing::info!(%error, "The kept policies are not used");
         }
         // What is missing is fetched with the next head; now there may be no network.
-        while let Some(effect) = self.store.poll() {
+        while let Some(effect) = self.store.change(Store::poll) {
             match effect {
                 Effect::Activate(activated) => self.activate(&activated).await,
                 Effect::Deactivate | Effect::Fetch(_) | Effect::Forget(_) | Effect::Keep { .. } => {
@@ -216,7 +241,8 @@ impl Keeping {
         self.embedded.heard();
         if let Fetched::Document { jws, validator } = fetched {
             self.validator = None;
-            self.store.handle_head(&jws, clock::now().wall)?;
+            let now = clock::now().wall;
+            self.store.change(|store| store.handle_head(&jws, now))?;
             self.carry_out().await?;
             self.validator = validator;
         }
@@ -234,7 +260,7 @@ impl Keeping {
     }
 
     async fn carry_out(&mut self) -> Result<(), Failed> {
-        while let Some(effect) = self.store.poll() {
+        while let Some(effect) = self.store.change(Store::poll) {
             match effect {
                 Effect::Activate(activated) => self.activate(&activated).await,
                 Effect::Deactivate => {
@@ -246,7 +272,7 @@ impl Keeping {
                 }
                 Effect::Fetch(fetch) => {
                     let objects = self.fetch(&fetch).await?;
-                    self.store.handle_objects(objects)?;
+                    self.store.change(|store| store.handle_objects(objects))?;
                 }
                 Effect::Forget(_) => self.kept.forget(),
                 Effect::Keep { objects, head } => {

@@ -491,3 +491,28 @@ fn check_json() -> serde_json::Value {
 }
 
 const PAGE: &str = "https://idp.corp.test/authorize?client_id=ztna&state=x";
+
+#[test]
+fn a_file_of_a_commit_is_put_together_from_its_parts() {
+    let part = |text: &str| Reply::PolicyText { text: text.into() };
+    let service = FakeService::answering([part("permit(\n"), part("principal\n"), Reply::Done]);
+
+    let text = service.run(&["policy", "show", "candidate", "wiki.cedar"]);
+    let json = service.run(&["policy", "show", "active", "wiki.cedar", "--json"]);
+
+    assert_eq!(
+        (text.code, text.stdout.as_str()),
+        (Some(0), "permit(\nprincipal\n")
+    );
+    assert_eq!(
+        json.json(),
+        json!({"schema": "ztna.policy_file/1", "name": "wiki.cedar", "text": "permit(\nprincipal\n"})
+    );
+    assert_eq!(
+        service.requests()[0],
+        Request::PolicyShow {
+            commit: "candidate".into(),
+            file: Some("wiki.cedar".into()),
+        }
+    );
+}

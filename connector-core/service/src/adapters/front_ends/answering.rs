@@ -11,11 +11,13 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
 use super::super::{Events, Order, Orders};
 use super::connection::Connection;
 use crate::view::View;
 
+mod policy;
 mod why;
 
 #[derive(Debug)]
@@ -45,6 +47,15 @@ impl Answering {
             Request::Down => self.switch(Event::Paused).await,
             Request::Login => return self.login(to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
+            Request::PolicyLog => self.policies(policy::log).await,
+            Request::PolicyShow { commit, file: None } => {
+                self.policies(move |shelf| policy::commit(shelf, &commit))
+                    .await
+            }
+            Request::PolicyShow {
+                commit,
+                file: Some(file),
+            } => return self.policy_text(commit, file, to).await,
             Request::Posture { refresh } => self.posture(refresh).await,
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::Status { follow } => return self.status(follow, to).await,
@@ -85,6 +96,32 @@ impl Answering {
         match self.view.tunnel.settled().await {
             Ok(()) => Reply::Done,
             Err(problem) => failed(FailureKind::Internal, &problem, None),
+        }
+    }
+
+    /// Looks at the policies, on a thread that may wait.
+    async fn policies(&self, look: impl FnOnce(&Shelf) -> Reply + Send + 'static) -> Reply {
+        let shelf = self.view.policies.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&shelf)).await;
+        looked.unwrap_or_else(|_| failed(FailureKind::Internal, "the service is stopping", None))
+    }
+
+    async fn policy_text(
+        &self,
+        commit: String,
+        file: String,
+        to: &mut Connection,
+    ) -> io::Result<()> {
+        let shelf = self.view.policies.clone();
+        let parts = tokio::task::spawn_blocking(move || policy::text(&shelf, &commit, &file));
+        match parts.await.map_err(io::Error::other)? {
+            Ok(parts) => {
+                for text in parts {
+                    to.send(&Reply::PolicyText { text }).await?;
+                }
+                to.send(&Reply::Done).await
+            }
+            Err(refusal) => to.send(&refusal).await,
         }
     }
 
