@@ -77,3 +77,81 @@ pub struct PolicyFileReport {
     /// Its length.
     pub bytes: u64,
 }
+
+/// What came of a table of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyTestReport {
+    /// The commit that it was put to.
+    pub commit: String,
+    /// How many answers were the expected ones.
+    pub met: usize,
+    /// How many were not.
+    pub unmet: usize,
+    /// Those that were not, in the order of the table, as many as fit a message.
+    pub rows: Vec<RowReport>,
+}
+
+/// A request of a table whose answer was not the expected one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowReport {
+    /// What the table calls it.
+    pub name: String,
+    /// What the table expects.
+    pub expected: VerdictReport,
+    /// What the policies say.
+    pub got: VerdictReport,
+    /// The reason, as a token, if it is a denial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An answer, and the policies that decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictReport {
+    /// Whether it is a permission.
+    pub permitted: bool,
+    /// The policies; none if nothing permits, or if the table has no opinion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+/// What a commit would decide otherwise than what was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReplayReport {
+    /// The commit.
+    pub commit: String,
+    /// Decisions that were put to it.
+    pub replayed: u64,
+    /// Those of them that come out as they did.
+    pub same: u64,
+    /// Records that no policy decided, revocations, and what was only asked for.
+    pub not_asked: u64,
+    /// Records that lack something that policies rest on.
+    pub incomplete: u64,
+    /// What comes out otherwise, the most frequent first, as many as fit a message.
+    pub changes: Vec<ReplayChange>,
+    /// Decisions that come out otherwise and fit no message.
+    pub more: u64,
+}
+
+/// Decisions that come out otherwise in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayChange {
+    /// Who asked.
+    pub person: String,
+    /// What for.
+    pub resource: String,
+    /// Through which program, where that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What was decided.
+    pub before: VerdictReport,
+    /// What the commit says.
+    pub after: VerdictReport,
+    /// How often.
+    pub count: u64,
+    /// When first.
+    pub first: String,
+    /// When last.
+    pub last: String,
+}

@@ -48,6 +48,8 @@ pub(crate) async fn run(
             | Reply::Identity(_)
             | Reply::PolicyCommit(_)
             | Reply::PolicyLog(_)
+            | Reply::PolicyReplay(_)
+            | Reply::PolicyTest(_)
             | Reply::PolicyText { .. }
             | Reply::Posture(_)
             | Reply::Resources(_)
@@ -228,6 +230,7 @@ mod tests {
             subject: Some("u-1".into()),
             decided_by: "pdp".into(),
             latency_micros: 900,
+            said: connector_ipc::SaidReport::default(),
         }
     }
 }

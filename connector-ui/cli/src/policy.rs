@@ -1,5 +1,7 @@
 //! `ztna policy`: the policies on this device.
 
+mod trying;
+
 use connector_ipc::{
     CommitReport, CommitState, PolicyCommitReport, PolicyLogReport, Reply, Request,
 };
@@ -21,7 +23,9 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     match verb {
         PolicyVerb::Log(format) => log(service, *format, printer).await,
+        PolicyVerb::Replay(args) => trying::replay(service, args, printer).await,
         PolicyVerb::Show(args) => show(service, args, printer).await,
+        PolicyVerb::Test(args) => trying::test(service, args, printer).await,
     }
 }
 
@@ -65,11 +69,16 @@ async fn file_text(service: &Service, request: &Request) -> Result<String, Failu
     let mut text = String::new();
     loop {
         let reply = replies.next().await?;
-        match reply {
-            Reply::PolicyText { text: part } if text.len() < LONGEST_FILE => text.push_str(&part),
-            _ if matches!(reply, Reply::Done) => return Ok(text),
-            _ => return Err(Failure::Unexpected),
+        if matches!(reply, Reply::Done) {
+            return Ok(text);
         }
+        let Reply::PolicyText { text: part } = reply else {
+            return Err(Failure::Unexpected);
+        };
+        if text.len() >= LONGEST_FILE {
+            return Err(Failure::Unexpected);
+        }
+        text.push_str(&part);
     }
 }
 

@@ -133,6 +133,8 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::Failed(_)
         | Reply::PolicyCommit(_)
         | Reply::PolicyLog(_)
+        | Reply::PolicyReplay(_)
+        | Reply::PolicyTest(_)
         | Reply::PolicyText { .. }
         | Reply::Posture(_)
         | Reply::Resources(_)

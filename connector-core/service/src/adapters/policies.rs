@@ -4,11 +4,15 @@
 mod kept;
 mod shelf;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector_core::authzen::{AccessRequest, Decision};
+use connector_core::catalogue::Resource;
+use connector_core::configuration::PolicyMode;
 use connector_core::connector::Event;
+use connector_core::identity::Person;
 use connector_core::jws::PublicKey;
 use connector_core::time::Moment;
 use connector_platform::clock;
@@ -16,6 +20,7 @@ use connector_platform::private::{PrivateDir, PrivateError};
 use connector_policy::evaluation::{Circumstances, DecisionPoint};
 use connector_policy::head::Head;
 use connector_policy::pack;
+use connector_policy::snapshot::Snapshot;
 use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
 use tokio::sync::watch;
 
@@ -42,6 +47,17 @@ pub(crate) struct Policies {
     _task: Task,
 }
 
+/// What people can be shown of policies, and of what they decided.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) shelf: Shelf,
+    pub(crate) embedded: Embedded,
+    /// Where decisions are made, if the administrator fixed that on this device.
+    pub(crate) mode: Option<PolicyMode>,
+    /// Where the decisions are recorded.
+    pub(crate) log_dir: PathBuf,
+}
+
 /// The embedded decision point: what the policies in force say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Embedded(Arc<Mutex<Point>>);
@@ -50,6 +66,8 @@ pub(crate) struct Embedded(Arc<Mutex<Point>>);
 struct Point {
     /// With the head that put the policies in force, and says for how long.
     deciding: Option<(Head, DecisionPoint)>,
+    /// The policies that were last in force: what they hide stays hidden when they expire.
+    last: Option<Arc<Snapshot>>,
     was_asked: bool,
     /// When the control plane was last heard of.
     heard_at: Moment,
@@ -85,9 +103,14 @@ impl Policies {
         })
     }
 
-    /// Returns the store, to be looked at.
-    pub(crate) fn shelf(&self) -> Shelf {
-        self.shelf.clone()
+    /// Returns what people can be shown.
+    pub(crate) fn shown(&self, mode: Option<PolicyMode>, log_dir: PathBuf) -> Shown {
+        Shown {
+            shelf: self.shelf.clone(),
+            embedded: self.embedded.clone(),
+            mode,
+            log_dir,
+        }
     }
 
     pub(crate) fn embedded(&self) -> Embedded {
@@ -111,19 +134,20 @@ impl Embedded {
             return None;
         }
         let decision = deciding.decide(request, &circumstances);
-        if let Some(candidate) = deciding.differs(&decision, request, &circumstances) {
-            tracing::info!(
-                flow = %request.flow,
-                active = decision.outcome.is_ok(),
-                candidate = candidate.outcome.is_ok(),
-                policy = candidate.policy.as_deref(),
-                "The candidate policies would decide otherwise"
-            );
-        }
+        let difference = deciding.differs(&decision, request, &circumstances);
         Some(Decision {
+            difference: difference.map(Arc::new),
             answered_by: Some("embedded".into()),
             ..decision
         })
+    }
+
+    /// Returns whether the policies in force, or those that were last, hide a resource from a
+    /// person. With none in this run, nobody knows.
+    pub(crate) fn hides(&self, person: &Person, resource: &Resource) -> bool {
+        let point = self.lock();
+        let last = point.last.as_ref();
+        last.is_some_and(|last| last.hides(person, resource))
     }
 
     fn activate(&self, activated: &Activated) {
@@ -136,7 +160,9 @@ impl Embedded {
             None => None,
         };
         let point = DecisionPoint::new(Arc::clone(&activated.snapshot), shadow);
-        self.lock().deciding = Some((activated.head.clone(), point));
+        let mut known = self.lock();
+        known.last = Some(Arc::clone(&activated.snapshot));
+        known.deciding = Some((activated.head.clone(), point));
     }
 
     fn deactivate(&self) {
@@ -198,7 +224,7 @@ impl Keeping {
         }
     }
 
-    async fn restore(&mut self) {
+    async fn restore(&self) {
         let Some((head, objects)) = self.kept.read() else {
             return;
         };

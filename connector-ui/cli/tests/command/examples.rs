@@ -78,6 +78,7 @@ pub(crate) fn decision(outcome: Outcome, reason: &str) -> DecisionReport {
         subject: Some("u-1".into()),
         decided_by: "pdp".into(),
         latency_micros: 900,
+        said: connector_ipc::SaidReport::default(),
     }
 }
 

@@ -39,6 +39,8 @@ fn the_manual_names_every_schema() {
         "policy_log",
         "policy_commit",
         "policy_file",
+        "policy_test",
+        "policy_replay",
         "config",
         "version",
     ] {
