@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use self::chain::Link;
-use crate::access::{Denial, Destination, Flow, Workload};
+use crate::access::{Denial, Destination, Flow, Reason, Workload};
+use crate::authzen::{Access, Difference, Opinion};
 use crate::catalogue::{Resource, ResourceId};
 use crate::configuration::Version;
 use crate::identity::{HostId, Session};
@@ -63,6 +64,8 @@ pub struct Repetition {
 pub enum Outcome {
     /// The flow may not open.
     Denied(Denial),
+    /// Nothing follows from this: a candidate for the policies in force does not agree with them.
+    Differs(Arc<Difference>),
     /// The flow may open, for as long as the lease runs.
     Permitted {
         /// How long the permit may be relied on.
@@ -77,13 +80,25 @@ pub enum Outcome {
 pub enum DecidedBy {
     /// This device alone: no policy had to be asked, or none could be.
     Local,
-    /// The policy decision point, by the policy that it named.
-    Pdp {
-        /// The policy.
-        policy: Option<Arc<str>>,
-        /// The server, as its kind and its URL.
-        server: Option<Arc<str>>,
-    },
+    /// The policy decision point.
+    Pdp(Arc<Said>),
+}
+
+/// What a policy decision point said beside its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The policy that it named.
+    pub policy: Option<Arc<str>>,
+    /// The version of the policies.
+    pub commit: Option<Arc<str>>,
+    /// The server, as its kind and its URL.
+    pub server: Option<Arc<str>>,
+    /// How a person who was refused could get access.
+    pub access: Access,
+    /// When time alone may change the answer.
+    pub valid_until: Option<WallTime>,
+    /// What the administrator should read.
+    pub reason_admin: Option<Arc<str>>,
 }
 
 impl Record {
@@ -92,6 +107,7 @@ impl Record {
     pub fn to_ocsf(&self, link: &Link, product_version: &str) -> Value {
         let (activity, action, disposition, severity, status) = match &self.outcome {
             Outcome::Denied(_) => (REFUSE, 2, 2, 2, 2),
+            Outcome::Differs(_) => (OTHER, 3, 17, 1, 1),
             Outcome::Permitted { .. } => (OPEN, 1, 1, 1, 1),
             Outcome::Revoked(_) => (RESET, 2, 24, 3, 1),
         };
@@ -132,10 +148,8 @@ impl Record {
             event["status_code"] = denial.reason.code().into();
             event["status_detail"] = denial.message().into();
         }
-        if let DecidedBy::Pdp {
-            policy: Some(policy),
-            ..
-        } = &self.decided_by
+        if let DecidedBy::Pdp(said) = &self.decided_by
+            && let Some(policy) = &said.policy
         {
             event["authorizations"][0]["policy"] = json!({"uid": &**policy});
         }
@@ -147,13 +161,14 @@ impl Record {
     pub fn denial(&self) -> Option<&Denial> {
         match &self.outcome {
             Outcome::Denied(denial) | Outcome::Revoked(denial) => Some(denial),
-            Outcome::Permitted { .. } => None,
+            Outcome::Differs(_) | Outcome::Permitted { .. } => None,
         }
     }
 
     fn word(&self) -> &'static str {
         match &self.outcome {
             Outcome::Denied(_) => "denied",
+            Outcome::Differs(_) => "differs",
             Outcome::Permitted { .. } => "permitted",
             Outcome::Revoked(_) => "revoked",
         }
@@ -173,7 +188,7 @@ impl Record {
     fn actor(&self) -> Option<Value> {
         let mut actor = Map::new();
         if let Some(session) = &self.session {
-            actor.insert("user".into(), json!({"uid": &*session.person.subject}));
+            actor.insert("user".into(), user(session));
             actor.insert(
                 "session".into(),
                 json!({"uid": session.id.as_str(), "issuer": &*session.person.issuer}),
@@ -190,7 +205,7 @@ impl Record {
         if let Some(pid) = self.process {
             process.insert("pid".into(), pid.into());
         }
-        if let Workload::Known(program) = &self.flow.workload {
+        if let Some(program) = self.flow.workload.program() {
             let mut file = json!({"path": program.path, "type_id": 1});
             if let Some(sha256) = &program.sha256 {
                 file["hashes"] = json!([{"algorithm_id": 3, "value": sha256}]);
@@ -211,21 +226,28 @@ impl Record {
             "target": self.flow.to_string(),
             "decided_by": match self.decided_by {
                 DecidedBy::Local => "local",
-                DecidedBy::Pdp { .. } => "pdp",
+                DecidedBy::Pdp(_) => "pdp",
             },
             "latency_micros": u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX),
             "trust_level": self.verdict.trust_level().as_str(),
+            "checks": self.checks(),
             "checks_unmet": self.verdict.unmet().iter().map(|check| check.as_str()).collect::<Vec<_>>(),
         });
-        if let DecidedBy::Pdp {
-            server: Some(server),
-            ..
-        } = &self.decided_by
-        {
-            unmapped["pdp"] = (&**server).into();
+        if let DecidedBy::Pdp(said) = &self.decided_by {
+            said.describe(&mut unmapped);
         }
-        if let Some(resource) = self.resource.as_ref().map(|resource| &resource.id) {
-            unmapped["resource"] = ResourceId::as_str(resource).into();
+        if let Some(resource) = &self.resource {
+            unmapped["resource"] = ResourceId::as_str(&resource.id).into();
+            unmapped["site"] = resource.site.as_str().into();
+            unmapped["title"] = (&*resource.title).into();
+        }
+        if let Workload::Supposed(_) = &self.flow.workload {
+            unmapped["hypothetical"] = true.into();
+        }
+        let assurance = self.session.as_ref().and_then(|it| it.assurance.as_ref());
+        if let Some(assurance) = assurance {
+            unmapped["assurance"] =
+                json!({"namespace": &*assurance.namespace, "level": &*assurance.level});
         }
         if let Some(Version(version)) = self.configuration {
             unmapped["configuration_version"] = version.into();
@@ -238,12 +260,82 @@ impl Record {
         }
         match &self.outcome {
             Outcome::Denied(denial) | Outcome::Revoked(denial) => {
-                unmapped["remedy"] = denial.reason.remedy().into();
+                unmapped["remedy"] = self.remedy(denial).into();
+                if denial.reason == Reason::Hidden {
+                    unmapped["hidden"] = true.into();
+                }
+            }
+            Outcome::Differs(difference) => {
+                unmapped["shadow"] = json!({
+                    "active": opinion(&difference.active),
+                    "candidate": opinion(&difference.candidate),
+                });
             }
             Outcome::Permitted { lease } => unmapped["lease_seconds"] = lease.as_secs().into(),
         }
         unmapped
     }
+
+    /// The policy's own advice counts before ours; what is hidden has none.
+    fn remedy<'a>(&'a self, denial: &'a Denial) -> &'a str {
+        match &self.decided_by {
+            DecidedBy::Pdp(said) if denial.reason != Reason::Hidden => {
+                let own = said.access.remedy.as_deref();
+                own.unwrap_or_else(|| denial.reason.remedy())
+            }
+            DecidedBy::Local | DecidedBy::Pdp(_) => denial.reason.remedy(),
+        }
+    }
+
+    fn checks(&self) -> Map<String, Value> {
+        let findings = self.verdict.findings();
+        findings
+            .map(|(check, finding)| (check.to_string(), finding.as_str().into()))
+            .collect()
+    }
+}
+
+impl Said {
+    fn describe(&self, unmapped: &mut Value) {
+        let texts = [
+            ("commit", &self.commit),
+            ("pdp", &self.server),
+            ("reason_admin", &self.reason_admin),
+            ("requestable", &self.access.requestable),
+        ];
+        for (member, text) in texts {
+            if let Some(text) = text {
+                unmapped[member] = (&**text).into();
+            }
+        }
+        if let Some(step_up) = &self.access.step_up {
+            unmapped["step_up"] = json!({
+                "acr_values": step_up.acr_values.as_deref(),
+                "max_age": step_up.max_age.map(|age| age.as_secs()),
+            });
+        }
+        if let Some(until) = self.valid_until {
+            unmapped["valid_until"] = until.unix_millis().into();
+        }
+    }
+}
+
+fn opinion(opinion: &Opinion) -> Value {
+    json!({
+        "commit": opinion.commit.as_deref(),
+        "decision": if opinion.permitted { "permitted" } else { "denied" },
+        "policy": opinion.policy.as_deref(),
+    })
+}
+
+fn user(session: &Session) -> Value {
+    let person = &session.person;
+    let groups = person.groups.iter().map(|group| json!({"name": &**group}));
+    let mut user = json!({"uid": &*person.subject, "groups": groups.collect::<Vec<_>>()});
+    if let Some(email) = &person.email {
+        user["email_addr"] = (&**email).into();
+    }
+    user
 }
 
 fn product(version: &str) -> Value {
@@ -254,11 +346,13 @@ const NETWORK_ACTIVITY: u64 = 4001;
 const OPEN: u64 = 1;
 const RESET: u64 = 3;
 const REFUSE: u64 = 5;
+const OTHER: u64 = 99;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Program, Protocol, Reason};
+    use crate::access::{Program, Protocol};
+    use crate::authzen::StepUp;
     use crate::catalogue::fixture::wiki;
 
     #[test]
@@ -298,6 +392,80 @@ mod tests {
         assert_eq!(process["ancestry"][1]["path"], "/usr/lib/systemd/systemd");
         assert_eq!(event["connection_info"]["protocol_name"], "icmp");
         assert!(event["dst_endpoint"].get("port").is_none());
+    }
+
+    #[test]
+    fn a_record_says_what_the_policy_offers_and_by_which_commit_it_decided() {
+        let said = Said {
+            policy: Some("payroll".into()),
+            commit: Some("bafy".into()),
+            access: Access {
+                remedy: Some("Ask finance.".into()),
+                requestable: Some("finance-leads".into()),
+                step_up: Some(StepUp {
+                    acr_values: Some("urn:mfa".into()),
+                    max_age: None,
+                }),
+            },
+            valid_until: Some(WallTime::from_unix_millis(5)),
+            ..Said::default()
+        };
+        let denied = Record {
+            outcome: Outcome::Denied(Reason::PolicyDenied.into()),
+            decided_by: DecidedBy::Pdp(Arc::new(said)),
+            ..record(wiki(80), None)
+        };
+
+        let event = denied.to_ocsf(&link(1), "0.1.0");
+
+        let unmapped = &event["unmapped"];
+        assert_eq!(unmapped["commit"], "bafy");
+        assert_eq!(unmapped["remedy"], "Ask finance.");
+        assert_eq!(unmapped["requestable"], "finance-leads");
+        assert_eq!(unmapped["step_up"]["acr_values"], "urn:mfa");
+        assert_eq!(unmapped["valid_until"], 5);
+    }
+
+    #[test]
+    fn what_is_hidden_reads_as_what_is_not_there_but_for_the_mark() {
+        let hidden = Record {
+            outcome: Outcome::Denied(Reason::Hidden.into()),
+            ..record(wiki(80), None)
+        };
+
+        let mut hidden = hidden.to_ocsf(&link(1), "0.1.0");
+        let mark = hidden["unmapped"].as_object_mut().unwrap().remove("hidden");
+
+        assert_eq!(mark, Some(true.into()));
+        assert_eq!(hidden, record(wiki(80), None).to_ocsf(&link(1), "0.1.0"));
+    }
+
+    #[test]
+    fn a_difference_is_a_record_of_its_own_kind_and_no_decision() {
+        let opinion = |permitted, commit: &str| Opinion {
+            permitted,
+            policy: None,
+            commit: Some(commit.into()),
+        };
+        let differs = Record {
+            outcome: Outcome::Differs(Arc::new(Difference {
+                active: opinion(true, "bafya"),
+                candidate: opinion(false, "bafyc"),
+            })),
+            ..record(wiki(80), None)
+        };
+
+        let event = differs.to_ocsf(&link(1), "0.1.0");
+
+        assert_eq!(event["type_uid"], 400_199);
+        assert_eq!(event["disposition_id"], 17);
+        assert_eq!(event["authorizations"][0]["decision"], "differs");
+        assert_eq!(
+            event["unmapped"]["shadow"]["active"]["decision"],
+            "permitted"
+        );
+        assert_eq!(event["unmapped"]["shadow"]["candidate"]["commit"], "bafyc");
+        assert!(event.get("status_code").is_none());
     }
 
     fn link(sequence: u64) -> Link {

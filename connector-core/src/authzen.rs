@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::access::{Denial, Destination, Reason, Workload};
+use crate::access::{Denial, Destination, Reason};
 use crate::catalogue::Resource;
 use crate::identity::{Assurance, HostId, Person, SessionId};
 use crate::posture::Verdict;
@@ -125,7 +125,7 @@ impl AccessRequest {
     }
 
     fn workload(&self) -> Value {
-        let Workload::Known(program) = &self.flow.workload else {
+        let Some(program) = self.flow.workload.program() else {
             return json!({"known": false});
         };
         let mut workload = Map::new();
@@ -163,6 +163,38 @@ pub struct Decision {
     pub reason_admin: Option<Arc<str>>,
     /// How the person could get access.
     pub access: Access,
+    /// What a candidate for the policies in force says, if it does not agree.
+    pub difference: Option<Arc<Difference>>,
+}
+
+/// Two commits of policies that do not agree.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// What the policies in force say.
+    pub active: Opinion,
+    /// What the candidate says, which does not count.
+    pub candidate: Opinion,
+}
+
+/// What the policies of one commit say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opinion {
+    /// Whether they permit.
+    pub permitted: bool,
+    /// The policies that decide.
+    pub policy: Option<Arc<str>>,
+    /// The commit.
+    pub commit: Option<Arc<str>>,
+}
+
+impl From<&Decision> for Opinion {
+    fn from(decision: &Decision) -> Self {
+        Self {
+            permitted: decision.outcome.is_ok(),
+            policy: decision.policy.clone(),
+            commit: decision.commit.clone(),
+        }
+    }
 }
 
 impl Decision {
@@ -179,6 +211,7 @@ impl Decision {
             valid_until: None,
             reason_admin: None,
             access: Access::default(),
+            difference: None,
         }
     }
 
@@ -371,7 +404,7 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Flow, Program, Protocol};
+    use crate::access::{Flow, Program, Protocol, Workload};
     use crate::catalogue::Lookup;
     use crate::catalogue::fixture::{catalogue, wiki};
 

@@ -130,6 +130,7 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/pdp", post(interfere))
         .route("/lab/posture", post(change_posture))
         .route("/lab/policies", post(commit_policies))
+        .route("/lab/policies/candidate", post(propose_policies))
         .route("/lab/rules", post(change_rules))
         .route("/lab/signals", get(signals).post(emit_signal))
         .route("/lab/signals/lease", post(set_signals_lease))
@@ -299,6 +300,22 @@ async fn commit_policies(
         .policies
         .commit(&files, "from the lab's admin");
     let commit = commit.map_err(|error| Refusal::malformed(error.to_string()))?;
+    Ok(Json(json!({"commit": commit})))
+}
+
+/// Has files of Cedar evaluated beside those in force.
+async fn propose_policies(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let files: std::collections::BTreeMap<String, String> = read(&headers, body).await?;
+    let files: Vec<(String, String)> = files.into_iter().collect();
+    let proposed = levers
+        .config
+        .policies
+        .propose(&files, "a candidate from the lab's admin");
+    let commit = proposed.map_err(|error| Refusal::malformed(error.to_string()))?;
     Ok(Json(json!({"commit": commit})))
 }
 

@@ -9,14 +9,19 @@
 
 pub mod frame;
 mod message;
+mod policy;
 mod status;
 
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
+pub use self::policy::{
+    CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,
+    PolicyReplayReport, PolicyTestReport, ReplayChange, RowReport, VerdictReport,
+};
 pub use self::status::{
     AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
     InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy, ResourceReport,
-    ResourceState, SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
-    WorkloadReport,
+    ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status, StepUpReport,
+    TrustLevel, TunnelReport, WorkloadReport,
 };
 
 /// The version of this protocol. A service speaks this one and refuses others.

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{PolicyCommitReport, PolicyLogReport, PolicyReplayReport, PolicyTestReport};
 use crate::status::{
     AccessReport, DecisionReport, Identity, PostureReport, ResourceReport, SettingReport, Status,
 };
@@ -45,6 +46,34 @@ pub enum Request {
     Login,
     /// Signs out and forgets the person's tokens: [`Reply::Done`].
     Logout,
+    /// The commits of the policy store that this device knows: [`Reply::PolicyLog`].
+    PolicyLog,
+    /// Puts the recorded decisions of this device to a commit: [`Reply::PolicyReplay`].
+    PolicyReplay {
+        /// `active`, `candidate`, or the beginning of the commit's name; without one, the
+        /// candidate, else the active one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
+        /// Leaves out what was decided more seconds ago.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
+    /// What a commit holds: [`Reply::PolicyCommit`]; with `file`, the file's text in one
+    /// or more [`Reply::PolicyText`], then [`Reply::Done`].
+    PolicyShow {
+        /// `active`, `candidate`, or the beginning of the commit's name.
+        commit: String,
+        /// The file's name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+    },
+    /// Puts a table of requests to a commit: [`Reply::PolicyTest`].
+    PolicyTest {
+        /// `active`, `candidate`, or the beginning of the commit's name.
+        commit: String,
+        /// The table's lines.
+        table: String,
+    },
     /// The device's state: [`Reply::Posture`].
     Posture {
         /// Measures again first.
@@ -67,6 +96,9 @@ pub enum Request {
         host: String,
         /// The TCP port; without one, the first that the resource offers.
         port: Option<u16>,
+        /// The absolute path of the program that is asked for, in place of an unknown one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
 }
 
@@ -84,6 +116,19 @@ pub enum Reply {
     Failed(Failure),
     /// To [`Request::Login`] and [`Request::Whoami`].
     Identity(Identity),
+    /// To [`Request::PolicyShow`] without a file.
+    PolicyCommit(PolicyCommitReport),
+    /// To [`Request::PolicyLog`].
+    PolicyLog(PolicyLogReport),
+    /// To [`Request::PolicyReplay`].
+    PolicyReplay(PolicyReplayReport),
+    /// To [`Request::PolicyTest`].
+    PolicyTest(PolicyTestReport),
+    /// To [`Request::PolicyShow`] with a file: a part of its text.
+    PolicyText {
+        /// What follows on the part before.
+        text: String,
+    },
     /// To [`Request::Posture`].
     Posture(PostureReport),
     /// To [`Request::Resources`].
@@ -151,6 +196,7 @@ mod tests {
                 Request::Why {
                     host: "wiki.corp.test".into(),
                     port: None,
+                    program: None,
                 },
                 r#"{"request":"why","host":"wiki.corp.test","port":null}"#,
             ),
@@ -163,6 +209,28 @@ mod tests {
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
+            (Request::PolicyLog, r#"{"request":"policy_log"}"#),
+            (
+                Request::PolicyTest {
+                    commit: "active".into(),
+                    table: "{}".into(),
+                },
+                r#"{"request":"policy_test","commit":"active","table":"{}"}"#,
+            ),
+            (
+                Request::PolicyReplay {
+                    commit: None,
+                    since: Some(60),
+                },
+                r#"{"request":"policy_replay","since":60}"#,
+            ),
+            (
+                Request::PolicyShow {
+                    commit: "active".into(),
+                    file: Some("wiki.cedar".into()),
+                },
+                r#"{"request":"policy_show","commit":"active","file":"wiki.cedar"}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

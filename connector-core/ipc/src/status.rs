@@ -311,6 +311,43 @@ pub struct DecisionReport {
     pub count: u64,
     /// Whether those were about other targets too, or had other reasons.
     pub is_mixed: bool,
+    /// What the policy said beside its answer.
+    #[serde(flatten)]
+    pub said: SaidReport,
+}
+
+/// What the policy said beside its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidReport {
+    /// The commit of the policies that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Who answered: `embedded`, or a server as its kind and its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// How to sign in so that it would be enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<StepUpReport>,
+    /// Who can approve a request for access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requestable: Option<String>,
+    /// When time alone may change the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<String>,
+    /// Whether somebody only asked for a program that did not connect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hypothetical: bool,
+}
+
+/// A stronger way of signing in (RFC 9470 section 3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepUpReport {
+    /// The authentication contexts, of which one is needed, separated by blanks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr_values: Option<String>,
+    /// Seconds since signing in, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
 }
 
 /// What was decided.

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use cedar_policy::{Authorizer, Decision as Verdict, Entities, Request};
 use connector_core::access::{Denial, Reason};
-use connector_core::authzen::{Access, AccessRequest, Decision, StepUp};
+use connector_core::authzen::{Access, AccessRequest, Decision, Difference, Opinion, StepUp};
+use connector_core::catalogue::Resource;
+use connector_core::identity::Person;
 use connector_core::time::WallTime;
 
 use crate::policy::Policy;
-use crate::snapshot::{Bucket, Snapshot};
+use crate::snapshot::{Action, Bucket, Snapshot};
 
 pub use self::explanation::{Candidate, Explanation, Outcome};
 pub use self::facts::{Circumstances, Network, Subject, Unanswerable};
@@ -100,13 +102,24 @@ impl Snapshot {
     /// it might have been the one that forbids.
     fn judge(&self, mut found: Found, question: &Question) -> Decision {
         if let Some((policy, error)) = found.errors.first() {
-            return self.failed(Some(policy), error.clone());
+            let failed = self.failed(Some(policy), error.clone());
+            if !self.offers(&question.facts) {
+                let outcome = Err(Reason::Hidden.into());
+                return Decision { outcome, ..failed };
+            }
+            return failed;
         }
         if !found.forbids.is_empty() {
             let policies = self.named(&mut found.forbids);
+            if !self.offers(&question.facts) {
+                return hidden(&policies);
+            }
             return refusal(Reason::PolicyDenied, &policies, &policies);
         }
         if found.permits.is_empty() {
+            if !self.offers(&question.facts) {
+                return hidden(&[]);
+            }
             let near = self.near_misses(question);
             return refusal(Reason::PolicyDenied, &[], &near);
         }
@@ -135,6 +148,23 @@ impl Snapshot {
             .filter(|policy| policy.is_permit() && policy.has_hints())
             .take(1)
             .collect()
+    }
+
+    /// Returns whether any permit is about this, whatever its conditions say now.
+    fn offers(&self, facts: &Facts) -> bool {
+        self.candidates(facts).any(|bucket| bucket.has_permit)
+    }
+
+    /// Returns whether a person must not learn that a resource is there: no permit is about
+    /// them and it, so that nothing which they could do or wait for would open it.
+    #[must_use]
+    pub fn hides(&self, person: &Person, resource: &Resource) -> bool {
+        let principals = facts::principals(person);
+        let resources = facts::resources(resource);
+        let mut candidates = self
+            .index()
+            .candidates(Action::Connect, &resources, &principals);
+        !candidates.any(|bucket| bucket.has_permit)
     }
 
     fn named(&self, ids: &mut Vec<String>) -> Vec<&Policy> {
@@ -256,6 +286,14 @@ fn refusal(reason: Reason, deciding: &[&Policy], advising: &[&Policy]) -> Decisi
     }
 }
 
+/// Refuses in the words for what is not there; the record names the policies all the same.
+fn hidden(deciding: &[&Policy]) -> Decision {
+    Decision {
+        policy: names(deciding),
+        ..Decision::denied(Reason::Hidden.into())
+    }
+}
+
 fn names(policies: &[&Policy]) -> Option<Arc<str>> {
     let names: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
     (!names.is_empty()).then(|| names.join(", ").into())
@@ -297,19 +335,22 @@ impl DecisionPoint {
         }
     }
 
-    /// Returns what the candidate would decide, if it is not what was decided.
+    /// Returns what the candidate says, if it does not agree with what was decided.
     pub fn differs(
         &mut self,
         decided: &Decision,
         request: &AccessRequest,
         circumstances: &Circumstances,
-    ) -> Option<Decision> {
+    ) -> Option<Difference> {
         let shadow = self.shadow.as_ref()?;
         let candidate = match Self::subject(&mut self.subject, request) {
             Ok(subject) => shadow.decide(subject, request, circumstances),
             Err(error) => shadow.failed(None, error.to_string()),
         };
-        (candidate.outcome.is_ok() != decided.outcome.is_ok()).then_some(candidate)
+        (candidate.outcome.is_ok() != decided.outcome.is_ok()).then(|| Difference {
+            active: Opinion::from(decided),
+            candidate: Opinion::from(&candidate),
+        })
     }
 
     /// Decides, and tells what each policy had to say.

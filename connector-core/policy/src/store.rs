@@ -7,6 +7,7 @@
 
 mod compile;
 mod graph;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use self::compile::Compiler;
 pub(crate) use self::compile::PROFILE;
 use self::graph::Graph;
 pub use self::graph::{MAX_OBJECTS, MAX_TRANSFER};
+pub use self::reading::{File, Known, NotThere, Standing};
 pub use crate::manifest::InvalidManifest;
 
 /// The policies of one ledger, on this device.

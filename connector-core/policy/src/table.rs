@@ -5,6 +5,7 @@
 //! expectation is what was decided.
 
 mod line;
+mod recorded;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::evaluation::{Circumstances, DecisionPoint};
 use crate::snapshot::Snapshot;
 
 pub use self::line::{InvalidLine, LineProblem};
+pub use self::recorded::{Change, Replay, Replayed, Seen};
 
 /// One request and the answer that it should get.
 #[derive(Debug, Clone, PartialEq, Eq)]

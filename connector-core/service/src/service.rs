@@ -44,11 +44,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
-    let kept = signals::Kept::restore(state.clone())?;
-    if let Some(compliance) = kept.compliance() {
-        // Before anything else is known, so that nothing is decided without it.
-        events.send(Event::SignalsRestored(compliance)).await?;
-    }
+    let kept = restore_signals(&state, &events).await?;
     let control = start_control(&settings, &state, &api, &events)?;
     let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
@@ -83,6 +79,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         authorizer,
         tunnel: Arc::clone(&tunnel),
         decisions: decisions.recent(),
+        policies: policies.shown(settings.policy_mode, settings.log_dir),
         shipments: shipping.shipments(),
         settings: settings.report,
         control_plane: settings.control_plane,
@@ -117,6 +114,16 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
+}
+
+/// Takes in what earlier runs were told.
+async fn restore_signals(state: &PrivateDir, events: &Events) -> anyhow::Result<signals::Kept> {
+    let kept = signals::Kept::restore(state.clone())?;
+    if let Some(compliance) = kept.compliance() {
+        // Before anything else is known, so that nothing is decided without it.
+        events.send(Event::SignalsRestored(compliance)).await?;
+    }
+    Ok(kept)
 }
 
 fn start_policies(

@@ -5,7 +5,7 @@ mod convert;
 use std::sync::Arc;
 
 use connector_core::catalogue::Resource;
-use connector_core::configuration::{Organisation, Version};
+use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
 use connector_core::identity::Session;
 use connector_core::posture::{Check, Facts, Verdict};
@@ -21,6 +21,7 @@ use url::Url;
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::ControlState;
 use crate::adapters::decisions::Recent;
+use crate::adapters::policies::Shown;
 use crate::adapters::shipping::Shipments;
 use crate::adapters::sign_in::Progress;
 use crate::adapters::tunnelling::Tunnel;
@@ -32,6 +33,7 @@ pub(crate) struct Snapshot {
     pub(crate) session: Option<Session>,
     pub(crate) organisation: Option<Organisation>,
     pub(crate) version: Option<Version>,
+    pub(crate) policy_mode: Option<PolicyMode>,
     pub(crate) checks: Vec<Check>,
     pub(crate) facts: Facts,
     pub(crate) verdict: Verdict,
@@ -45,6 +47,7 @@ impl Snapshot {
             session: connector.session().cloned(),
             organisation: configuration.map(|known| known.organisation.clone()),
             version: configuration.map(|known| known.version),
+            policy_mode: configuration.map(|known| known.policy.mode),
             checks: connector.checks().to_vec(),
             facts: connector.facts().clone(),
             verdict: connector.verdict().clone(),
@@ -61,6 +64,7 @@ pub(crate) struct View {
     pub(crate) authorizer: Authorizer,
     pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) decisions: Recent,
+    pub(crate) policies: Shown,
     pub(crate) shipments: Shipments,
     pub(crate) settings: Vec<SettingReport>,
     pub(crate) control_plane: Url,
@@ -139,8 +143,22 @@ impl View {
         access
             .catalogue()
             .resources()
+            .filter(|resource| !self.hides(resource))
             .map(|resource| convert::resource(resource, state(resource)))
             .collect()
+    }
+
+    /// Returns whether whoever is signed in must not learn of a resource. Only the policies on
+    /// this device can hide one, and only where they alone decide.
+    pub(crate) fn hides(&self, resource: &Resource) -> bool {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        if self.policies.mode.or(snapshot.policy_mode) != Some(PolicyMode::Proximity) {
+            return false;
+        }
+        match &snapshot.session {
+            Some(session) => self.policies.embedded.hides(&session.person, resource),
+            None => true,
+        }
     }
 
     fn tunnel(&self) -> TunnelReport {

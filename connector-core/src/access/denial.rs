@@ -43,6 +43,9 @@ impl std::error::Error for Denial {}
 pub enum Reason {
     /// The last signed configuration is past its expiry.
     ConfigurationExpired,
+    /// No policy could ever permit this to the person, who must not learn that it is there:
+    /// in every word as [`UnknownResource`](Self::UnknownResource).
+    Hidden,
     /// The permit ran out and was not renewed.
     LeaseExpired,
     /// No signed configuration has arrived yet.
@@ -193,7 +196,7 @@ impl Reason {
                 "Too many connections are waiting for a decision.",
                 ASK_SUPPORT,
             ),
-            Self::UnknownResource => (
+            Self::Hidden | Self::UnknownResource => (
                 "unknown_resource",
                 "No protected application has this name.",
                 "Check the name; `ztna resources` lists what is offered.",

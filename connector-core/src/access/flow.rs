@@ -86,8 +86,21 @@ impl Protocol {
 pub enum Workload {
     /// Found out beyond doubt.
     Known(Arc<Program>),
+    /// A program that somebody asks about; nothing was opened, and nothing opens by the answer.
+    Supposed(Arc<Program>),
     /// Could not be found out; policy says what that may do.
     Unknown,
+}
+
+impl Workload {
+    /// Returns the program that the policy is asked about, if there is one.
+    #[must_use]
+    pub fn program(&self) -> Option<&Arc<Program>> {
+        match self {
+            Self::Known(program) | Self::Supposed(program) => Some(program),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// A program as policies name it.

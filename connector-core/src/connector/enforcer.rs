@@ -1,5 +1,6 @@
 //! Asks the policy, keeps its answers for their lease, and asks again in time.
 
+mod differences;
 mod judging;
 mod lapsing;
 mod schedule;
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::differences::Differences;
 use self::judging::{Judged, judge, judge_failure};
 use self::schedule::Schedule;
 use super::{Attempt, Effect, PdpFailure};
@@ -71,6 +73,7 @@ pub(super) struct Enforcer {
     asked: BTreeMap<Flow, Attempt>,
     schedule: Schedule,
     attempts: Attempt,
+    differences: Differences,
 }
 
 /// Connections that are open under one answer.
@@ -160,6 +163,24 @@ impl Enforcer {
             return;
         };
         let (flow, resource) = (&pending.flow, &pending.resource);
+        if let Ok(Decision {
+            difference: Some(difference),
+            ..
+        }) = &outcome
+            && self
+                .differences
+                .is_news(flow, difference, grounds.now.moment, resource.lease)
+        {
+            let outcome = Outcome::Differs(Arc::clone(difference));
+            let record = Record {
+                process: pending.process,
+                ..grounds.record(flow, Some(resource), outcome, DecidedBy::Local)
+            };
+            effects.push_back(Effect::Record {
+                attempt: None,
+                record: Box::new(record),
+            });
+        }
         let judged = match outcome {
             Ok(decision) => judge(decision, resource, grounds),
             Err(failure) => judge_failure(failure, self.answers.get(flow), grounds),

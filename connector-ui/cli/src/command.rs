@@ -101,6 +101,9 @@ pub(crate) enum Verb {
     /// Lists what was permitted, denied and revoked
     #[command(after_help = DECISIONS_EXAMPLES)]
     Decisions(DecisionsArgs),
+    /// Shows the policies on this device, and what they decide
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// Verifies the decision log itself, or prints it, without the service
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -151,6 +154,9 @@ pub(crate) struct WhyArgs {
     /// HOST, HOST:PORT, `[IPV6]:PORT` or a pasted URL
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) target: Target,
+    /// Asks for this program, by its path or name, in place of an unknown one
+    #[arg(long = "as", value_name = "PROGRAM")]
+    pub(crate) program: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -209,6 +215,58 @@ pub(crate) enum AuditVerb {
     /// Tells whether records were changed, removed, reordered or made anew
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+}
+
+/// What to do with the policies on this device.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Lists the commits that this device knows, newest first
+    Log(Format),
+    /// Shows what a commit holds, or the text of one of its files
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Puts a table of requests to a commit, and tells which answers are not the expected ones
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    /// Puts this device's recorded decisions to another commit, and tells what it would change
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// A table: one request and its expected answer a line, as JSON
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// `active`, `candidate`, or the beginning of a commit's name
+    #[arg(long, value_name = "COMMIT", default_value = "active")]
+    pub(crate) commit: String,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// `active`, `candidate`, or the beginning of a commit's name [default: the candidate, else the active one]
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) commit: Option<String>,
+    /// Leaves out what was decided longer ago, as in 30m, 12h or 7d [default: nothing]
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) since: Option<u64>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// `active`, `candidate`, or the beginning of a commit's name
+    #[arg(value_name = "COMMIT", default_value = "active")]
+    pub(crate) commit: String,
+    /// The name of a file, whose text is printed
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -273,6 +331,22 @@ fn seconds(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("`{text}` is no number of seconds; it is one from 1 to 86400"))
 }
 
+/// Reads an age as seconds.
+fn age(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no age; write it as in 30m, 12h or 7d");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).ok_or_else(wrong)
+}
+
 fn limit(text: &str) -> Result<u16, String> {
     let number = text.parse().ok().filter(|given| *given <= 10_000);
     number.ok_or_else(|| format!("`{text}` is no number of decisions; it is one from 0 to 10000"))
@@ -308,6 +382,7 @@ Examples:
   ztna why wiki.corp.example
   ztna why db.corp.example:5432
   ztna why '[2001:db8::7]:22'
+  ztna why payroll.corp.example --as /usr/bin/firefox
   ztna why https://wiki.corp.example/page
 
 Exits with 0 if permitted, 5 if the policy denies, 6 if this device's posture does
@@ -325,6 +400,24 @@ Examples:
   ztna decisions
   ztna decisions --denied -n 100
   ztna decisions --follow --json | jq -r .target";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  ztna policy show
+  ztna policy show candidate
+  ztna policy show active wiki.cedar";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  ztna policy test wiki.jsonl
+  ztna policy test wiki.jsonl --commit candidate
+
+Exits with 0 if every answer is the expected one, 1 if any is not.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  ztna policy replay
+  ztna policy replay --commit candidate --since 7d --json";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -356,6 +449,25 @@ mod tests {
     fn a_probe_has_no_other_output() {
         for extra in ["--json", "--watch"] {
             assert!(Cli::try_parse_from(["ztna", "status", "--check", "live", extra]).is_err());
+        }
+    }
+
+    #[test]
+    fn an_age_has_a_unit() {
+        for (text, seconds) in [("0s", 0), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(age(text), Ok(seconds), "{text}");
+        }
+        for text in [
+            "",
+            "7",
+            "d",
+            "-1d",
+            "7 d",
+            "7w",
+            "99999999999999999999d",
+            "7ä",
+        ] {
+            assert!(age(text).is_err(), "{text}");
         }
     }
 

@@ -46,6 +46,11 @@ pub(crate) async fn run(
             | Reply::Decision(_)
             | Reply::Failed(_)
             | Reply::Identity(_)
+            | Reply::PolicyCommit(_)
+            | Reply::PolicyLog(_)
+            | Reply::PolicyReplay(_)
+            | Reply::PolicyTest(_)
+            | Reply::PolicyText { .. }
             | Reply::Posture(_)
             | Reply::Resources(_)
             | Reply::Settings(_)
@@ -247,6 +252,7 @@ mod tests {
             latency_micros: 900,
             count: 1,
             is_mixed: false,
+            said: connector_ipc::SaidReport::default(),
         }
     }
 }

@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     Encode(#[from] EncodeError),
     #[error("the service's answer cannot be read: {0}")]
     Garbled(#[from] serde_json::Error),
+    /// Something that was named on the command line cannot be used.
+    #[error("{0}")]
+    Input(String),
     #[error("interrupted; you are not signed in")]
     Interrupted,
     #[error("the connection to the service failed: {0}")]
@@ -108,6 +111,7 @@ impl Failure {
             Self::Connect(ConnectError::Untrusted { .. })
             | Self::Encode(_)
             | Self::Garbled(_)
+            | Self::Input(_)
             | Self::Io(_)
             | Self::Log(_)
             | Self::Output(_)
@@ -179,6 +183,7 @@ impl Failure {
             Self::Version { .. } => Some("Update this command (ztna)."),
             Self::UnsafePage => Some("Tell your administrator; the configuration is wrong."),
             Self::Encode(_)
+            | Self::Input(_)
             | Self::Interrupted
             | Self::Io(_)
             | Self::Output(_)

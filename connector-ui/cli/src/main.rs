@@ -8,6 +8,7 @@ mod config;
 mod decisions;
 mod exit;
 mod output;
+mod policy;
 mod posture;
 mod repair;
 mod resources;
@@ -52,6 +53,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Down => session::down(&service, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
+        Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
         Verb::Repair(args) => repair::run(&args, printer),
         Verb::Resources(format) => resources::run(&service, format, printer).await,

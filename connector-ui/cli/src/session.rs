@@ -131,6 +131,11 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::Decision(_)
         | Reply::Done
         | Reply::Failed(_)
+        | Reply::PolicyCommit(_)
+        | Reply::PolicyLog(_)
+        | Reply::PolicyReplay(_)
+        | Reply::PolicyTest(_)
+        | Reply::PolicyText { .. }
         | Reply::Posture(_)
         | Reply::Resources(_)
         | Reply::Settings(_)

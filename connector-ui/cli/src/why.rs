@@ -1,5 +1,8 @@
 //! `ztna why`: may I, and if not, what can I do?
 
+use std::env;
+use std::path::Path;
+
 use connector_ipc::{AccessReport, Outcome, Reply, Request};
 use serde_json::json;
 
@@ -22,6 +25,7 @@ pub(crate) async fn run(
     let request = Request::Why {
         host: args.target.host.clone(),
         port: args.target.port,
+        program: args.program.as_deref().map(program).transpose()?,
     };
     let Reply::Access(report) = service.ask(&request).await? else {
         return Err(Failure::Unexpected);
@@ -31,6 +35,28 @@ pub(crate) async fn run(
         false => printer.print(&render(&report, printer.screen()))?,
     }
     Ok(verdict(&report))
+}
+
+/// Returns the absolute path of a program, as the service tells who connects: what a link leads
+/// to, found in PATH if it is a name alone.
+fn program(given: &Path) -> Result<String, Failure> {
+    let is_name = given.components().count() == 1 && !given.is_absolute();
+    let found = match is_name {
+        true => env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .map(|dir| dir.join(given))
+            .find(|path| path.is_file()),
+        // One that is not on this machine can be asked for as well.
+        false => Some(given.to_owned()),
+    };
+    let path = found.map(|path| path.canonicalize().unwrap_or(path));
+    let path = path.filter(|path| path.is_absolute());
+    let path = path.as_deref().and_then(Path::to_str);
+    path.map(str::to_owned).ok_or_else(|| {
+        let given = given.display();
+        Failure::Input(format!(
+            "there is no program `{given}` on this machine; give its absolute path"
+        ))
+    })
 }
 
 /// Returns what the answer means for a script. A reason that is not known here is
@@ -73,6 +99,9 @@ fn render(report: &AccessReport, screen: Screen) -> String {
     let mut table = Table::default();
     table.field("Reason", &decision.reason);
     table.field("Decided by", decided_by(report));
+    if let Some(commit) = &decision.said.commit {
+        table.field("Commit", commit);
+    }
     if let Some(workload) = &decision.workload {
         table.field("Program", &workload.path);
     }
@@ -86,6 +115,15 @@ fn render(report: &AccessReport, screen: Screen) -> String {
     if let Some(lease) = report.lease_seconds {
         table.field("Valid for", seconds(lease));
     }
+    if let Some(until) = &decision.said.valid_until
+        && decision.outcome == Outcome::Permitted
+    {
+        let until = time::with_distance(until, screen.now);
+        table.field(
+            "Asked again",
+            format!("{until}, for the policy tells the time"),
+        );
+    }
     table.field("Record", &decision.id);
     if let Some(refused) = &report.last_refused
         && let Some(workload) = &refused.workload
@@ -96,6 +134,13 @@ fn render(report: &AccessReport, screen: Screen) -> String {
     }
     text.push_str(&table.render(screen));
 
+    let changes = changes(report, screen);
+    if !changes.is_empty() {
+        text.push_str("\nWhat would change this:\n");
+        for change in changes {
+            text.push_str(&paragraph("  → ", &change, screen));
+        }
+    }
     if !report.checks_unmet.is_empty() {
         text.push_str("\nChecks that do not pass:\n");
         let mut table = Table::indented(2);
@@ -107,9 +152,49 @@ fn render(report: &AccessReport, screen: Screen) -> String {
     text
 }
 
+/// Returns what would change a denial, beside the checks that do not pass.
+fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
+    let decision = &report.decision;
+    if decision.outcome == Outcome::Permitted {
+        return vec![];
+    }
+    let mut changes = Vec::new();
+    if !report.checks_unmet.is_empty() {
+        changes.push("Mend the checks below, then run `ztna posture --refresh`.".to_owned());
+    }
+    if let Some(step_up) = &decision.said.step_up {
+        if let Some(values) = &step_up.acr_values {
+            changes.push(format!(
+                "Sign in in a stronger way; the policy accepts: {values}."
+            ));
+        }
+        if let Some(age) = step_up.max_age {
+            let age = seconds(age);
+            changes.push(format!(
+                "Sign in again with `ztna login`: it may be no longer ago than {age}."
+            ));
+        }
+    }
+    if let Some(who) = &decision.said.requestable {
+        changes.push(format!("Ask for access; it can be approved by: {who}."));
+    }
+    if let Some(until) = &decision.said.valid_until {
+        let until = time::with_distance(until, screen.now);
+        changes.push(format!("Wait: the policy may say otherwise from {until}."));
+    }
+    changes
+}
+
 fn decided_by(report: &AccessReport) -> String {
     let decision = &report.decision;
     let took = micros(decision.latency_micros);
+    if decision.said.answered_by.as_deref() == Some("embedded") {
+        let policies = match decision.decided_by.strip_prefix("pdp, policy ") {
+            Some(policy) => format!("policy {policy}"),
+            None => "no policy permits it".to_owned(),
+        };
+        return format!("the policies on this device ({policies}), in {took}");
+    }
     match decision.decided_by.as_str() {
         "pdp" => format!("the policy server, in {took}"),
         "local" if decision.reason.starts_with("pdp_") => {
@@ -129,7 +214,9 @@ fn decided_by(report: &AccessReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use connector_ipc::{CheckReport, DecisionReport, Finding, WorkloadReport};
+    use connector_ipc::{
+        CheckReport, DecisionReport, Finding, SaidReport, StepUpReport, WorkloadReport,
+    };
 
     use super::*;
 
@@ -149,11 +236,57 @@ Person      u-1
 Site        hq
 Record      d-1
 
+What would change this:
+  → Mend the checks below, then run `ztna posture --refresh`.
+
 Checks that do not pass:
   ✗ fail  Firewall is on  no rules
                           → Turn it on.
 "
         );
+    }
+
+    #[test]
+    fn what_the_policy_offers_is_told_with_the_policy_and_its_commit() {
+        let mut report = denied();
+        report.checks_unmet.clear();
+        report.decision.decided_by = "pdp, policy payroll".into();
+        report.decision.said = SaidReport {
+            commit: Some("bafy".into()),
+            answered_by: Some("embedded".into()),
+            step_up: Some(StepUpReport {
+                acr_values: Some("urn:example:mfa".into()),
+                max_age: Some(300),
+            }),
+            requestable: Some("finance-leads".into()),
+            valid_until: Some("1970-01-01T01:00:00Z".into()),
+            hypothetical: false,
+        };
+
+        let text = render(&report, SCREEN);
+
+        for line in [
+            "Decided by  the policies on this device (policy payroll), in 2.1 ms",
+            "Commit      bafy",
+            "  → Sign in in a stronger way; the policy accepts: urn:example:mfa.",
+            "  → Sign in again with `ztna login`: it may be no longer ago than 5 min.",
+            "  → Ask for access; it can be approved by: finance-leads.",
+            "  → Wait: the policy may say otherwise from 1970-01-01 01:00:00 UTC (in 1 h 0 min).",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_asked_for_by_its_absolute_path() {
+        let own = env::current_exe().unwrap();
+
+        assert_eq!(
+            program(&own).unwrap(),
+            own.canonicalize().unwrap().to_str().unwrap()
+        );
+        assert!(program(Path::new("there-is-no-such-program")).is_err());
+        assert!(program(Path::new("nowhere/there-is-no-such-program")).is_err());
     }
 
     #[test]
@@ -280,6 +413,7 @@ Record      d-1
                 latency_micros: 2_100,
                 count: 1,
                 is_mixed: false,
+                said: SaidReport::default(),
             },
             title: Some("Company wiki".into()),
             site: Some("hq".into()),

@@ -31,6 +31,8 @@ pub struct Policies {
 #[derive(Debug, Default)]
 struct Written {
     commit: Option<Oid>,
+    /// Evaluated beside the commit, until there is another.
+    candidate: Option<Oid>,
     sequence: u64,
     signed_at: u64,
     objects: BTreeMap<String, Vec<u8>>,
@@ -79,23 +81,48 @@ impl Policies {
         files: &[(String, String)],
         message: &str,
     ) -> Result<String, NotCommitted> {
-        let borrowed = || files.iter().map(|(name, text)| (&**name, &**text));
-        author::check(borrowed())?;
+        author::check(files.iter().map(|(name, text)| (&**name, &**text)))?;
         let mut written = self.written();
+        let commit = self.add(&mut written, files, message);
+        written.commit = Some(commit);
+        written.candidate = None;
+        self.sign(&mut written)?;
+        tracing::info!(%commit, "policies committed");
+        Ok(commit.to_string())
+    }
+
+    /// Has `files` of Cedar evaluated beside the commit in force, and returns their commit.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCommitted`] if no connector would accept them.
+    pub fn propose(
+        &self,
+        files: &[(String, String)],
+        message: &str,
+    ) -> Result<String, NotCommitted> {
+        author::check(files.iter().map(|(name, text)| (&**name, &**text)))?;
+        let mut written = self.written();
+        let candidate = self.add(&mut written, files, message);
+        written.candidate = Some(candidate);
+        self.sign(&mut written)?;
+        tracing::info!(%candidate, "policies proposed");
+        Ok(candidate.to_string())
+    }
+
+    fn add(&self, written: &mut Written, files: &[(String, String)], message: &str) -> Oid {
         let signature = Signature {
             author: "ztna-lab".to_owned(),
             time: WallTime::from_unix_millis(self.clock.unix_millis()),
             message: message.to_owned(),
         };
-        let draft = Draft::of(borrowed(), written.commit, &signature);
+        let files = files.iter().map(|(name, text)| (&**name, &**text));
+        let draft = Draft::of(files, written.commit, &signature);
         let objects = draft.objects.into_iter();
         written
             .objects
             .extend(objects.map(|(oid, bytes)| (oid.to_string(), bytes)));
-        written.commit = Some(draft.commit);
-        self.sign(&mut written)?;
-        tracing::info!(commit = %draft.commit, "policies committed");
-        Ok(draft.commit.to_string())
+        draft.commit
     }
 
     /// Signs the head afresh once half of its lifetime is over.
@@ -134,7 +161,7 @@ impl Policies {
             sequence: Sequence(written.sequence),
             issued_at: WallTime::from_unix_millis(written.signed_at * 1000),
             expires_at: WallTime::from_unix_millis(written.signed_at * 1000) + self.lifetime,
-            shadow: None,
+            shadow: written.candidate,
             // A lab that was started again knows nothing of the commits before.
             reset: true,
         };

@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use connector_core::access::Workload;
 use connector_core::authzen::AccessRequest;
+use connector_core::catalogue::Resource;
 use connector_core::identity::{Assurance, HostId, Person, SessionId};
 use connector_core::posture::{Finding, TrustLevel, Verdict};
 use connector_core::time::WallTime;
@@ -82,10 +83,7 @@ impl Subject {
     /// [`Unanswerable`] if it cannot be put into the words of the schema.
     pub fn of(request: &AccessRequest) -> Result<Self, Unanswerable> {
         let person = &request.person;
-        let mut principals = vec![entity(&TYPES.person, &person.subject)];
-        principals.extend(groups(person));
-        principals.sort_unstable();
-        principals.dedup();
+        let principals = principals(person);
 
         let found = |wanted| {
             let findings = request.verdict.findings();
@@ -353,6 +351,23 @@ pub(crate) fn person(person: &Person) -> Result<(EntityUid, Entity), Unanswerabl
     Ok((uid, described))
 }
 
+/// Returns a person, and the groups that they are in.
+pub(crate) fn principals(person: &Person) -> Vec<EntityUid> {
+    let mut principals = vec![entity(&TYPES.person, &person.subject)];
+    principals.extend(groups(person));
+    principals.sort_unstable();
+    principals.dedup();
+    principals
+}
+
+/// Returns a resource, and the site that it is in.
+pub(crate) fn resources(resource: &Resource) -> Vec<EntityUid> {
+    vec![
+        entity(&TYPES.resource, resource.id.as_str()),
+        entity(&TYPES.site, resource.site.as_str()),
+    ]
+}
+
 /// Returns the groups that a person is in.
 pub(crate) fn groups(person: &Person) -> impl Iterator<Item = EntityUid> {
     let groups = person.groups.iter();
@@ -362,14 +377,16 @@ pub(crate) fn groups(person: &Person) -> impl Iterator<Item = EntityUid> {
 /// Returns the program's entity; every unknown one is the same.
 pub(crate) fn workload(workload: &Workload) -> EntityUid {
     match workload {
-        Workload::Known(program) => entity(&TYPES.workload, &program.path),
+        Workload::Known(program) | Workload::Supposed(program) => {
+            entity(&TYPES.workload, &program.path)
+        }
         Workload::Unknown => entity(&TYPES.workload, ""),
     }
 }
 
 /// Returns what is known about a program.
 pub(crate) fn known(workload: &Workload) -> Vec<(&'static str, RestrictedExpression)> {
-    let Workload::Known(program) = workload else {
+    let Some(program) = workload.program() else {
         return vec![("known", RestrictedExpression::new_bool(false))];
     };
     let mut known = vec![

@@ -11,10 +11,7 @@ fn what_nothing_permits_is_denied_and_what_something_forbids_as_well() {
     let staff = r#"@id("staff") permit(principal in Group::"staff", action == Action::"connect", resource == Resource::"wiki");"#;
     let forbid = r#"@id("never") @reason_user("Not today.") @reason_admin("Closed.") forbid(principal, action, resource in Site::"hq");"#;
 
-    assert_eq!(
-        decide("", &Asked::default()).outcome,
-        Err(Reason::PolicyDenied.into())
-    );
+    assert!(decide("", &Asked::default()).outcome.is_err());
     let permitted = decide(staff, &Asked::default());
     assert_eq!(permitted.outcome, Ok(()));
     assert_eq!(permitted.policy.as_deref(), Some("staff"));
@@ -33,6 +30,43 @@ fn what_nothing_permits_is_denied_and_what_something_forbids_as_well() {
     assert_eq!(denial.explanation.as_deref(), Some("Not today."));
     assert_eq!(forbidden.policy.as_deref(), Some("never"));
     assert_eq!(forbidden.reason_admin.as_deref(), Some("Closed."));
+}
+
+#[test]
+fn what_no_permit_is_about_is_hidden_whatever_forbids_it_and_what_one_is_about_is_not() {
+    let finance = r#"@id("finance") @remedy("Ask Bob.") permit(principal in Group::"finance", action == Action::"connect", resource == Resource::"wiki");"#;
+    let forbid = r#"@id("never") @reason_user("Not today.") forbid(principal, action, resource);"#;
+    let elsewhere = r#"@id("dev") permit(principal, action == Action::"connect", resource == Resource::"dev");"#;
+    let reason = |policies: &str| {
+        let decision = decide(policies, &Asked::default());
+        assert_eq!(decision.access.remedy, None, "{policies}");
+        decision.outcome.unwrap_err()
+    };
+
+    for policies in [
+        "",
+        finance,
+        forbid,
+        elsewhere,
+        &format!("{finance}{forbid}"),
+    ] {
+        assert_eq!(reason(policies), Reason::Hidden.into(), "{policies}");
+    }
+    let condition = r#"@id("on") permit(principal, action == Action::"connect", resource == Resource::"wiki") when { context has port && context.port == 1 };"#;
+    assert_eq!(reason(condition), Reason::PolicyDenied.into());
+    let said = reason(&format!("{condition}{forbid}"));
+    assert_eq!(said.explanation.as_deref(), Some("Not today."));
+
+    let broken = r#"@id("bad") forbid(principal, action == Action::"connect", resource) when { context.minute_of_day * 9223372036854775807 == 1 };"#;
+    assert_eq!(reason(broken), Reason::Hidden.into());
+
+    let request = Asked::default().request();
+    let hides = |policies| {
+        let snapshot = author::check([("test.cedar", policies)]).unwrap();
+        snapshot.hides(&request.person, &request.resource)
+    };
+    assert!(hides(finance) && hides(forbid) && hides(elsewhere));
+    assert!(!hides(condition));
 }
 
 #[test]
@@ -198,7 +232,7 @@ fn a_denial_that_a_better_device_would_lift_says_so() {
     assert_eq!(decision.access.remedy.as_deref(), Some("Encrypt the disk."));
     let scoped = policy.replace("(principal,", "(principal in Group::\"staff\",");
     let decision = decide(&scoped, &stranger);
-    assert_eq!(decision.outcome.unwrap_err().reason, Reason::PolicyDenied);
+    assert_eq!(decision.outcome.unwrap_err().reason, Reason::Hidden);
     assert_eq!(decision.access, Access::default());
 }
 
@@ -369,7 +403,8 @@ fn a_candidate_beside_the_active_policies_is_only_compared() {
     let differs = point.differs(&decided, &request, &Circumstances::default());
 
     assert_eq!(decided.outcome, Ok(()));
-    assert!(differs.unwrap().outcome.is_err());
+    let differs = differs.unwrap();
+    assert!(differs.active.permitted && !differs.candidate.permitted);
     let mut same = DecisionPoint::new(Arc::clone(&active), Some(active));
     assert_eq!(
         same.differs(&decided, &request, &Circumstances::default()),

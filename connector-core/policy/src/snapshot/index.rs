@@ -45,6 +45,8 @@ type ByResource = HashMap<Option<EntityUid>, HashMap<Option<EntityUid>, Bucket>>
 pub(crate) struct Bucket {
     pub(crate) policies: PolicySet,
     pub(crate) edges: Edges,
+    /// Whether any of them permits.
+    pub(crate) has_permit: bool,
 }
 
 impl Index {
@@ -74,6 +76,7 @@ impl Index {
                 problem: Problem::Syntax(error.to_string()),
             })?;
             bucket.edges.merge(&policy.edges);
+            bucket.has_permit |= policy.is_permit();
         }
         Ok(())
     }

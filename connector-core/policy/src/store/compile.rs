@@ -116,14 +116,14 @@ fn commit(objects: &BTreeMap<Oid, Object>, oid: Oid) -> Result<&Commit, Refused>
     }
 }
 
-fn tree(objects: &BTreeMap<Oid, Object>, oid: Oid) -> Result<&Tree, Refused> {
+pub(super) fn tree(objects: &BTreeMap<Oid, Object>, oid: Oid) -> Result<&Tree, Refused> {
     match found(objects, oid)? {
         Object::Tree(tree) => Ok(tree),
         other @ (Object::Blob(_) | Object::Commit(_)) => Err(wrong(oid, "tree", other)),
     }
 }
 
-fn blob(objects: &BTreeMap<Oid, Object>, oid: Oid) -> Result<&Blob, Refused> {
+pub(super) fn blob(objects: &BTreeMap<Oid, Object>, oid: Oid) -> Result<&Blob, Refused> {
     match found(objects, oid)? {
         Object::Blob(blob) => Ok(blob),
         other @ (Object::Commit(_) | Object::Tree(_)) => Err(wrong(oid, "blob", other)),

@@ -211,4 +211,4 @@ pub const MAX_OBJECTS: usize = 10_000;
 pub const MAX_TRANSFER: usize = 50 * 1024 * 1024;
 
 /// How many commits are shown as history.
-const MAX_HISTORY: usize = 100;
+pub(super) const MAX_HISTORY: usize = 100;

@@ -80,6 +80,77 @@ fn a_next_commit_fetches_only_what_is_new_and_forgets_what_is_gone() {
 }
 
 #[test]
+fn commits_are_listed_with_what_they_are_and_found_by_a_part_of_their_name() {
+    let first = draft(&[("a.cedar", PERMIT)], None);
+    let second = draft(&[("b.cedar", FORBID)], Some(first.commit));
+    let candidate = draft(&[("c.cedar", PERMIT)], Some(second.commit));
+    let mut store = with(&first);
+    feed(&mut store, 2, &second).unwrap();
+    let head = Head {
+        shadow: Some(candidate.commit),
+        ..head(3, second.commit)
+    };
+    let signed = head.sign(&key()).unwrap();
+    store.handle_head(&signed, now()).unwrap();
+    offer(&mut store, &candidate).unwrap();
+
+    let commits = store.commits();
+    let found: Vec<(Oid, Standing)> = commits.iter().map(|it| (it.oid, it.standing)).collect();
+    assert_eq!(
+        found,
+        [
+            (candidate.commit, Standing::Candidate),
+            (second.commit, Standing::Active),
+            (first.commit, Standing::Past),
+        ]
+    );
+    assert_eq!(store.find("active").unwrap().oid, second.commit);
+    assert_eq!(store.find("candidate").unwrap().oid, candidate.commit);
+    let begun = &first.commit.to_string()[..20];
+    assert_eq!(store.find(begun).unwrap().oid, first.commit);
+    assert!(matches!(store.find("b"), Err(NotThere::Ambiguous(_))));
+    assert!(matches!(store.find("x"), Err(NotThere::Commit(_))));
+}
+
+#[test]
+fn files_and_policies_are_there_for_what_decides_and_for_the_candidate_only() {
+    let first = draft(&[("a.cedar", PERMIT)], None);
+    let second = draft(&[("b.cedar", FORBID)], Some(first.commit));
+    let mut store = with(&first);
+    feed(&mut store, 2, &second).unwrap();
+
+    let active = store.find("active").unwrap();
+    let files = store.files(&active).unwrap();
+    let names: Vec<&str> = files.iter().map(|file| file.name).collect();
+    assert_eq!(names, ["b.cedar", "schema.cedarschema"]);
+    assert_eq!(
+        (files[0].text(), files[0].language()),
+        (FORBID.into(), "cedar")
+    );
+    assert_eq!(files[1].language(), "schema");
+    assert_eq!(
+        store.policies(second.commit).unwrap().commit(),
+        second.commit
+    );
+
+    let past = store.find(&first.commit.to_string()).unwrap();
+    let gone = NotThere::Content(first.commit);
+    assert_eq!(store.files(&past).unwrap_err(), gone);
+    assert_eq!(store.policies(first.commit).unwrap_err(), gone);
+    assert_eq!(store.find("candidate").unwrap_err(), NotThere::NoCandidate);
+}
+
+#[test]
+fn an_expired_head_leaves_nothing_to_show() {
+    let mut store = with(&draft(&[("a.cedar", PERMIT)], None));
+
+    store.handle_timeout(now() + Duration::from_secs(8 * 86_400));
+
+    assert!(store.commits().is_empty());
+    assert_eq!(store.find("active").unwrap_err(), NotThere::NoPolicies);
+}
+
+#[test]
 fn heads_never_go_back_nor_contradict_each_other() {
     let first = draft(&[("a.cedar", PERMIT)], None);
     let second = draft(&[("a.cedar", FORBID)], Some(first.commit));

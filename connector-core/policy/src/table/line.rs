@@ -33,66 +33,66 @@ pub(super) fn write(case: &Case) -> String {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawCase {
+pub(super) struct RawCase {
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    name: String,
-    person: String,
+    pub(super) name: String,
+    pub(super) person: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    issuer: String,
+    pub(super) issuer: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
+    pub(super) email: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    groups: Vec<String>,
+    pub(super) groups: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    session: Option<String>,
+    pub(super) session: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    device: Option<String>,
+    pub(super) device: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    assurance: Option<RawAssurance>,
+    pub(super) assurance: Option<RawAssurance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    checks: Option<BTreeMap<String, String>>,
-    resource: String,
+    pub(super) checks: Option<BTreeMap<String, String>>,
+    pub(super) resource: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
+    pub(super) title: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    site: Option<String>,
+    pub(super) site: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    pub(super) host: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    protocol: Option<String>,
+    pub(super) protocol: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    program: Option<String>,
+    pub(super) program: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    user: Option<u32>,
+    pub(super) user: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    pub(super) sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    ancestors: Vec<String>,
+    pub(super) ancestors: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
+    pub(super) time: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    network: Option<String>,
+    pub(super) network: Option<String>,
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    offline_for: Option<u64>,
+    pub(super) offline_for: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    delegated: bool,
-    expect: String,
+    pub(super) delegated: bool,
+    pub(super) expect: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    policy: Option<String>,
+    pub(super) policy: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawAssurance {
-    namespace: String,
-    level: String,
+pub(super) struct RawAssurance {
+    pub(super) namespace: String,
+    pub(super) level: String,
 }
 
 impl RawCase {
-    fn parse(self, number: usize) -> Result<Case, LineProblem> {
+    pub(super) fn parse(self, number: usize) -> Result<Case, LineProblem> {
         let permitted = match &*self.expect {
             "deny" => false,
             "permit" => true,
@@ -234,7 +234,7 @@ impl RawCase {
             policy: case.expected.policy.as_deref().map(str::to_owned),
             ..Self::default()
         };
-        if let Workload::Known(program) = &request.flow.workload {
+        if let Some(program) = request.flow.workload.program() {
             raw.program = Some(program.path.clone());
             raw.user = program.user;
             raw.sha256.clone_from(&program.sha256);

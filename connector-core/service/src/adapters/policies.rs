@@ -2,12 +2,17 @@
 //! decides by it.
 
 mod kept;
+mod shelf;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector_core::authzen::{AccessRequest, Decision};
+use connector_core::catalogue::Resource;
+use connector_core::configuration::PolicyMode;
 use connector_core::connector::Event;
+use connector_core::identity::Person;
 use connector_core::jws::PublicKey;
 use connector_core::time::Moment;
 use connector_platform::clock;
@@ -15,10 +20,12 @@ use connector_platform::private::{PrivateDir, PrivateError};
 use connector_policy::evaluation::{Circumstances, DecisionPoint};
 use connector_policy::head::Head;
 use connector_policy::pack;
+use connector_policy::snapshot::Snapshot;
 use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
 use tokio::sync::watch;
 
 use self::kept::Kept;
+pub(crate) use self::shelf::Shelf;
 use super::control::{ApiError, ControlPlane, ControlState, Fetched, HostCredential, Validator};
 use super::{Events, Task};
 
@@ -36,7 +43,19 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct Policies {
     embedded: Embedded,
+    shelf: Shelf,
     _task: Task,
+}
+
+/// What people can be shown of policies, and of what they decided.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) shelf: Shelf,
+    pub(crate) embedded: Embedded,
+    /// Where decisions are made, if the administrator fixed that on this device.
+    pub(crate) mode: Option<PolicyMode>,
+    /// Where the decisions are recorded.
+    pub(crate) log_dir: PathBuf,
 }
 
 /// The embedded decision point: what the policies in force say.
@@ -47,6 +66,8 @@ pub(crate) struct Embedded(Arc<Mutex<Point>>);
 struct Point {
     /// With the head that put the policies in force, and says for how long.
     deciding: Option<(Head, DecisionPoint)>,
+    /// The policies that were last in force: what they hide stays hidden when they expire.
+    last: Option<Arc<Snapshot>>,
     was_asked: bool,
     /// When the control plane was last heard of.
     heard_at: Moment,
@@ -62,8 +83,13 @@ impl Policies {
         let kept = Kept::open(&config.state)?;
         let embedded = Embedded::default();
         embedded.heard();
+        let shelf = Shelf::new(Store::new(config.key, LEDGER.into()), config.key);
+        let config = Connection {
+            api: config.api,
+            control: config.control,
+        };
         let keeping = Keeping {
-            store: Store::new(config.key, LEDGER.into()),
+            store: shelf.clone(),
             kept,
             config,
             embedded: embedded.clone(),
@@ -72,8 +98,19 @@ impl Policies {
         };
         Ok(Self {
             embedded,
+            shelf,
             _task: Task::spawn(keeping.run()),
         })
+    }
+
+    /// Returns what people can be shown.
+    pub(crate) fn shown(&self, mode: Option<PolicyMode>, log_dir: PathBuf) -> Shown {
+        Shown {
+            shelf: self.shelf.clone(),
+            embedded: self.embedded.clone(),
+            mode,
+            log_dir,
+        }
     }
 
     pub(crate) fn embedded(&self) -> Embedded {
@@ -97,19 +134,20 @@ impl Embedded {
             return None;
         }
         let decision = deciding.decide(request, &circumstances);
-        if let Some(candidate) = deciding.differs(&decision, request, &circumstances) {
-            tracing::info!(
-                flow = %request.flow,
-                active = decision.outcome.is_ok(),
-                candidate = candidate.outcome.is_ok(),
-                policy = candidate.policy.as_deref(),
-                "The candidate policies would decide otherwise"
-            );
-        }
+        let difference = deciding.differs(&decision, request, &circumstances);
         Some(Decision {
+            difference: difference.map(Arc::new),
             answered_by: Some("embedded".into()),
             ..decision
         })
+    }
+
+    /// Returns whether the policies in force, or those that were last, hide a resource from a
+    /// person. With none in this run, nobody knows.
+    pub(crate) fn hides(&self, person: &Person, resource: &Resource) -> bool {
+        let point = self.lock();
+        let last = point.last.as_ref();
+        last.is_some_and(|last| last.hides(person, resource))
     }
 
     fn activate(&self, activated: &Activated) {
@@ -122,7 +160,9 @@ impl Embedded {
             None => None,
         };
         let point = DecisionPoint::new(Arc::clone(&activated.snapshot), shadow);
-        self.lock().deciding = Some((activated.head.clone(), point));
+        let mut known = self.lock();
+        known.last = Some(Arc::clone(&activated.snapshot));
+        known.deciding = Some((activated.head.clone(), point));
     }
 
     fn deactivate(&self) {
@@ -143,10 +183,16 @@ impl Embedded {
     }
 }
 
+/// The way to the control plane.
+struct Connection {
+    api: ControlPlane,
+    control: watch::Receiver<ControlState>,
+}
+
 /// The task that keeps the store in step.
 struct Keeping {
-    config: Config,
-    store: Store,
+    config: Connection,
+    store: Shelf,
     kept: Kept,
     embedded: Embedded,
     events: Events,
@@ -158,7 +204,8 @@ impl Keeping {
         self.restore().await;
         let mut failures = 0;
         loop {
-            self.store.handle_timeout(clock::now().wall);
+            self.store
+                .change(|store| store.handle_timeout(clock::now().wall));
             if let Err(error) = self.carry_out().await {
                 tracing::warn!(%error, "The policies in force stay as they are");
             }
@@ -177,18 +224,22 @@ impl Keeping {
         }
     }
 
-    async fn restore(&mut self) {
+    async fn restore(&self) {
         let Some((head, objects)) = self.kept.read() else {
             return;
         };
         let objects = pack::read(&objects)
             .map_while(Result::ok)
             .map(<[u8]>::to_vec);
-        if let Err(error) = self.store.restore(&head, objects, clock::now().wall) {
+        let now = clock::now().wall;
+        let restored = self
+            .store
+            .change(|store| store.restore(&head, objects, now));
+        if let Err(error) = restored {
             tracing::info!(%error, "The kept policies are not used");
         }
         // What is missing is fetched with the next head; now there may be no network.
-        while let Some(effect) = self.store.poll() {
+        while let Some(effect) = self.store.change(Store::poll) {
             match effect {
                 Effect::Activate(activated) => self.activate(&activated).await,
                 Effect::Deactivate | Effect::Fetch(_) | Effect::Forget(_) | Effect::Keep { .. } => {
@@ -216,7 +267,8 @@ impl Keeping {
         self.embedded.heard();
         if let Fetched::Document { jws, validator } = fetched {
             self.validator = None;
-            self.store.handle_head(&jws, clock::now().wall)?;
+            let now = clock::now().wall;
+            self.store.change(|store| store.handle_head(&jws, now))?;
             self.carry_out().await?;
             self.validator = validator;
         }
@@ -234,7 +286,7 @@ impl Keeping {
     }
 
     async fn carry_out(&mut self) -> Result<(), Failed> {
-        while let Some(effect) = self.store.poll() {
+        while let Some(effect) = self.store.change(Store::poll) {
             match effect {
                 Effect::Activate(activated) => self.activate(&activated).await,
                 Effect::Deactivate => {
@@ -246,7 +298,7 @@ impl Keeping {
                 }
                 Effect::Fetch(fetch) => {
                     let objects = self.fetch(&fetch).await?;
-                    self.store.handle_objects(objects)?;
+                    self.store.change(|store| store.handle_objects(objects))?;
                 }
                 Effect::Forget(_) => self.kept.forget(),
                 Effect::Keep { objects, head } => {

@@ -134,7 +134,7 @@ fn destination(host: &Host) -> Result<Destination, Refusal> {
 
 fn refusal(denial: &Denial) -> Refusal {
     let kind = match denial.reason {
-        Reason::UnknownResource => RefusalKind::UnknownDestination,
+        Reason::Hidden | Reason::UnknownResource => RefusalKind::UnknownDestination,
         Reason::TooBusy => RefusalKind::LimitReached,
         Reason::ConfigurationExpired
         | Reason::LeaseExpired

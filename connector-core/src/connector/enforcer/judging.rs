@@ -1,10 +1,11 @@
 //! From the policy's word to an answer that is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DENIAL_PAUSE, FAILURE_PAUSE, Grounds, REVIEW_LIMIT};
 use crate::access::{Answer, Grant, Lapse, Reason};
-use crate::audit::{DecidedBy, Outcome};
+use crate::audit::{DecidedBy, Outcome, Said};
 use crate::authzen::Decision;
 use crate::catalogue::Resource;
 use crate::connector::PdpFailure;
@@ -32,10 +33,14 @@ pub(super) struct Kept {
 /// Judges what the policy said.
 pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'_>) -> Judged {
     let now = grounds.now.moment;
-    let decided_by = DecidedBy::Pdp {
+    let decided_by = DecidedBy::Pdp(Arc::new(Said {
         policy: decision.policy,
+        commit: decision.commit,
         server: decision.answered_by,
-    };
+        access: decision.access,
+        valid_until: decision.valid_until,
+        reason_admin: decision.reason_admin,
+    }));
     if let Err(denial) = decision.outcome {
         let answer = Answer::Refused {
             denial: denial.clone(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::authzen::{Difference, Opinion};
 
 #[test]
 fn the_policys_lease_counts_if_it_is_shorter_than_the_resources() {
@@ -86,6 +87,40 @@ fn an_answer_that_was_overtaken_by_the_end_of_its_window_is_asked_for_once_more(
 
     assert!(world.evaluations.is_empty());
     assert_eq!(world.decide(&wiki(80)), Err(Reason::PdpMalformed.into()));
+}
+
+#[test]
+fn a_candidate_that_does_not_agree_is_written_down_once_a_lease_and_changes_nothing() {
+    let mut world = World::signed_in();
+    let opinion = |permitted| Opinion {
+        permitted,
+        policy: None,
+        commit: None,
+    };
+    let difference = Arc::new(Difference {
+        active: opinion(true),
+        candidate: opinion(false),
+    });
+    let differing = || permitted(|decision| decision.difference = Some(Arc::clone(&difference)));
+    let mut written = Vec::new();
+
+    for _ in 0..3 {
+        let attempt = world.ask(&wiki(80));
+        world.answer(attempt, differing());
+        assert!(world.decide(&wiki(80)).is_ok());
+        let of_its_kind = world.records.iter().filter(
+            |record| matches!(&record.outcome, Outcome::Differs(found) if *found == difference),
+        );
+        written.push(of_its_kind.count());
+        world.feed(Event::PolicyChanged {
+            commit: "another".into(),
+        });
+        if written.len() == 2 {
+            world.sleep(seconds(300));
+        }
+    }
+
+    assert_eq!(written, [1, 1, 2]);
 }
 
 #[test]

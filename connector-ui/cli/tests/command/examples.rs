@@ -80,6 +80,7 @@ pub(crate) fn decision(outcome: Outcome, reason: &str) -> DecisionReport {
         latency_micros: 900,
         count: 1,
         is_mixed: false,
+        said: connector_ipc::SaidReport::default(),
     }
 }
 

@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 15, "{}", help.stdout);
+    assert_eq!(verbs.len(), 16, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -36,6 +36,11 @@ fn the_manual_names_every_schema() {
         "posture",
         "decisions",
         "decision",
+        "policy_log",
+        "policy_commit",
+        "policy_file",
+        "policy_test",
+        "policy_replay",
         "config",
         "version",
     ] {

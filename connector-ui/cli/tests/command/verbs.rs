@@ -1,6 +1,8 @@
 //! Each verb, when all is well.
 
-use connector_ipc::{FailureKind, Outcome, Reply, Request, Standing};
+use connector_ipc::{
+    FailureKind, Outcome, PolicyReplayReport, PolicyTestReport, Reply, Request, Standing,
+};
 use serde_json::json;
 
 use crate::examples::{access, alice, decision, failed, posture, resources, settings, status};
@@ -162,11 +164,13 @@ fn why_answers_with_its_exit_code_too() {
             [
                 Request::Why {
                     host: "wiki.corp.test".into(),
-                    port: Some(443)
+                    port: Some(443),
+                    program: None,
                 },
                 Request::Why {
                     host: "2001:db8::7".into(),
-                    port: Some(22)
+                    port: Some(22),
+                    program: None,
                 },
             ]
         );
@@ -493,3 +497,117 @@ fn check_json() -> serde_json::Value {
 }
 
 const PAGE: &str = "https://idp.corp.test/authorize?client_id=ztna&state=x";
+
+#[test]
+fn a_file_of_a_commit_is_put_together_from_its_parts() {
+    let part = |text: &str| Reply::PolicyText { text: text.into() };
+    let service = FakeService::answering([part("permit(\n"), part("principal\n"), Reply::Done]);
+
+    let text = service.run(&["policy", "show", "candidate", "wiki.cedar"]);
+    let json = service.run(&["policy", "show", "active", "wiki.cedar", "--json"]);
+
+    assert_eq!(
+        (text.code, text.stdout.as_str()),
+        (Some(0), "permit(\nprincipal\n")
+    );
+    assert_eq!(
+        json.json(),
+        json!({"schema": "ztna.policy_file/1", "name": "wiki.cedar", "text": "permit(\nprincipal\n"})
+    );
+    assert_eq!(
+        service.requests()[0],
+        Request::PolicyShow {
+            commit: "candidate".into(),
+            file: Some("wiki.cedar".into()),
+        }
+    );
+}
+
+#[test]
+fn a_table_is_sent_whole_and_a_row_that_is_not_as_expected_makes_the_command_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("wiki.jsonl");
+    std::fs::write(&table, "# first\n{}\n").unwrap();
+    let table = table.to_str().unwrap();
+    let report = |unmet| {
+        Reply::PolicyTest(PolicyTestReport {
+            commit: "bafy".into(),
+            met: 1,
+            unmet,
+            rows: vec![],
+        })
+    };
+
+    let good = FakeService::answering([report(0)]);
+    let bad = FakeService::answering([report(1)]);
+
+    assert_eq!(good.run(&["policy", "test", table]).code, Some(0));
+    let failed = bad.run(&["policy", "test", table, "--commit", "candidate", "--json"]);
+    assert_eq!(failed.code, Some(1));
+    assert_eq!(
+        failed.json(),
+        json!({"schema": "ztna.policy_test/1", "commit": "bafy", "met": 1, "unmet": 1, "rows": []})
+    );
+    assert_eq!(
+        bad.requests(),
+        [Request::PolicyTest {
+            commit: "candidate".into(),
+            table: "# first\n{}\n".into(),
+        }]
+    );
+}
+
+#[test]
+fn a_table_that_is_not_there_or_too_long_is_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("long.jsonl");
+    std::fs::write(&long, "#".repeat(128 * 1024 + 1)).unwrap();
+    let service = FakeService::answering([]);
+
+    let gone = service.run(&["policy", "test", "/nonexistent/table.jsonl"]);
+    let long = service.run(&["policy", "test", long.to_str().unwrap()]);
+
+    assert_eq!((gone.code, long.code), (Some(1), Some(1)));
+    assert!(gone.stderr.contains("/nonexistent/table.jsonl"));
+    assert!(long.stderr.contains("split it"), "{}", long.stderr);
+    assert!(service.requests().is_empty());
+}
+
+#[test]
+fn a_replay_names_a_commit_and_an_age_only_if_they_are_given() {
+    let report = PolicyReplayReport {
+        commit: "bafy".into(),
+        replayed: 2,
+        same: 2,
+        not_asked: 0,
+        incomplete: 0,
+        changes: vec![],
+        more: 0,
+    };
+    let service = FakeService::answering([Reply::PolicyReplay(report)]);
+
+    let plain = service.run(&["policy", "replay"]);
+    let json = service.run(&[
+        "policy", "replay", "--commit", "active", "--since", "2h", "--json",
+    ]);
+
+    assert!(
+        plain
+            .stdout
+            .starts_with("Nothing would be decided otherwise.")
+    );
+    assert_eq!(json.json()["schema"], "ztna.policy_replay/1");
+    assert_eq!(
+        service.requests(),
+        [
+            Request::PolicyReplay {
+                commit: None,
+                since: None,
+            },
+            Request::PolicyReplay {
+                commit: Some("active".into()),
+                since: Some(7200),
+            },
+        ]
+    );
+}

@@ -19,6 +19,8 @@ mod peers;
 #[cfg(test)]
 mod permguard;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod posture;

@@ -38,8 +38,9 @@ fn the_device_decides_by_itself_and_a_new_commit_ends_what_it_forbids() {
         "http://wiki.corp.test/download?rate=1000000",
     );
     download.wait_for(100_000, DEADLINE);
-    let nobody =
-        r#"@id("nobody") @reason_user("Closed for today.") forbid(principal, action, resource);"#;
+    let nobody = r#"
+        @id("wiki") permit(principal, action == Action::"connect", resource == Resource::"wiki");
+        @id("nobody") @reason_user("Closed for today.") forbid(principal, action, resource);"#;
     lab.pull("policies", &json!({ "closed.cedar": nobody }));
     assert_ne!(download.wait(DEADLINE), 0);
     let refused = curl.get(WIKI);

@@ -415,10 +415,8 @@ impl Drop for Held {
 }
 
 fn path(owner: &Owner) -> Option<PathBuf> {
-    match &owner.workload {
-        Workload::Known(program) => Some(PathBuf::from(&program.path)),
-        Workload::Unknown => None,
-    }
+    let program = owner.workload.program();
+    program.map(|program| PathBuf::from(&program.path))
 }
 
 fn copy_of_cat(folder: &Path, name: &str) -> PathBuf {

@@ -11,11 +11,13 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
 use super::super::{Events, Order, Orders};
 use super::connection::Connection;
 use crate::view::View;
 
+mod policy;
 mod why;
 
 #[derive(Debug)]
@@ -45,6 +47,26 @@ impl Answering {
             Request::Down => self.switch(Event::Paused).await,
             Request::Login => return self.login(to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
+            Request::PolicyLog => self.policies(policy::log).await,
+            Request::PolicyReplay { commit, since } => {
+                let log_dir = self.view.policies.log_dir.clone();
+                self.policies(move |shelf| {
+                    policy::replay(shelf, commit.as_deref(), since, &log_dir)
+                })
+                .await
+            }
+            Request::PolicyShow { commit, file: None } => {
+                self.policies(move |shelf| policy::commit(shelf, &commit))
+                    .await
+            }
+            Request::PolicyShow {
+                commit,
+                file: Some(file),
+            } => return self.policy_text(commit, file, to).await,
+            Request::PolicyTest { commit, table } => {
+                self.policies(move |shelf| policy::test(shelf, &commit, &table))
+                    .await
+            }
             Request::Posture { refresh } => self.posture(refresh).await,
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::Status { follow } => return self.status(follow, to).await,
@@ -57,7 +79,11 @@ impl Answering {
                     Some("Run `ztna login`."),
                 ),
             },
-            Request::Why { host, port } => match why::ask(&self.view, &host, port).await {
+            Request::Why {
+                host,
+                port,
+                program,
+            } => match why::ask(&self.view, &self.events, &host, port, program).await {
                 Ok(report) => Reply::Access(report),
                 Err(problem) => failed(FailureKind::BadRequest, &problem, None),
             },
@@ -86,6 +112,27 @@ impl Answering {
             Ok(()) => Reply::Done,
             Err(problem) => failed(FailureKind::Internal, &problem, None),
         }
+    }
+
+    /// Looks at the policies, on a thread that may wait.
+    async fn policies(&self, look: impl FnOnce(&Shelf) -> Reply + Send + 'static) -> Reply {
+        let shelf = self.view.policies.shelf.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&shelf)).await;
+        looked.unwrap_or_else(|_| failed(FailureKind::Internal, "the service is stopping", None))
+    }
+
+    async fn policy_text(
+        &self,
+        commit: String,
+        file: String,
+        to: &mut Connection,
+    ) -> io::Result<()> {
+        let shelf = self.view.policies.shelf.clone();
+        let replies = tokio::task::spawn_blocking(move || policy::text(&shelf, &commit, &file));
+        for reply in replies.await.map_err(io::Error::other)? {
+            to.send(&reply).await?;
+        }
+        Ok(())
     }
 
     async fn posture(&self, refresh: bool) -> Reply {

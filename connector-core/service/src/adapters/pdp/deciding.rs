@@ -56,6 +56,7 @@ impl Deciding {
     }
 
     pub(super) async fn decide(&self, request: &AccessRequest) -> Result<Decision, PdpFailure> {
+        let mut difference = None;
         if let Some(embedded) = &self.embedded {
             let decided = embedded.decide(request);
             // What the policies here name nobody for is put to the server; what they
@@ -65,7 +66,7 @@ impl Deciding {
             };
             match decided {
                 Some(decision) if is_final(&decision) => return Ok(decision),
-                Some(_) => {}
+                Some(decision) => difference = decision.difference,
                 None => tracing::warn!("The policy store has no policies in force"),
             }
         }
@@ -73,7 +74,10 @@ impl Deciding {
             tracing::warn!("No policy server is asked in this policy.mode");
             return Err(PdpFailure::Unreachable);
         };
-        remote.decide(request).await
+        Ok(Decision {
+            difference,
+            ..remote.decide(request).await?
+        })
     }
 }
 

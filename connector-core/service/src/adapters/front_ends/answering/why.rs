@@ -1,25 +1,47 @@
 //! Asks about one destination without connecting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::access::{Destination, Flow, Protocol, Reason, Workload};
+use connector_core::access::{Denial, Destination, Flow, Program, Protocol, Reason, Workload};
+use connector_core::authzen::printable;
 use connector_core::catalogue::Resource;
+use connector_core::connector::Event;
 use connector_core::time::WallTime;
-use connector_ipc::{AccessReport, DecisionReport, Outcome};
+use connector_ipc::{AccessReport, DecisionReport, Outcome, SaidReport};
 use connector_platform::clock;
 
+use crate::adapters::Events;
 use crate::view::View;
 
-/// Asks the policy about `host`, on `port` or the first one that it offers.
+/// Asks the policy about `host`, on `port` or the first one that it offers, for `program` or
+/// one that nobody knows.
+///
+/// What the policy hides from the person is answered, and written down, as a name that is not
+/// there: nobody is asked, and neither its ports nor anything else of it counts.
 pub(super) async fn ask(
     view: &View,
+    events: &Events,
     host: &str,
     port: Option<u16>,
+    program: Option<String>,
 ) -> Result<AccessReport, String> {
-    let flow = flow(view, host, port)?;
+    let flow = flow(view, host, port, workload(program)?)?;
     let (_, mut feed) = view.decisions.follow();
     let asked_at = clock::now().wall;
-    let answer = view.authorizer.authorize(&flow, None).await;
+    let answer = match hidden(view, &flow) {
+        Some(denial) => {
+            let (flow, denial) = (flow.clone(), denial);
+            let refused = Event::FlowRefused {
+                flow,
+                denial: denial.clone(),
+            };
+            // A service that stops writes nothing down.
+            let _ = events.send(refused).await;
+            Err(denial)
+        }
+        None => view.authorizer.authorize(&flow, None).await,
+    };
     let lease_seconds = answer
         .as_ref()
         .ok()
@@ -32,8 +54,16 @@ pub(super) async fn ask(
     } else {
         Outcome::Denied
     };
+    let asked_for = flow.workload.program().map(|program| program.path.as_str());
     let matches = |report: &DecisionReport| {
-        report.target == target && report.outcome == outcome && report.workload.is_none()
+        let program = report
+            .workload
+            .as_ref()
+            .map(|program| program.path.as_str());
+        report.target == target
+            && report.outcome == outcome
+            && program == asked_for
+            && report.said.hypothetical == asked_for.is_some()
     };
     let written = async {
         loop {
@@ -57,7 +87,10 @@ pub(super) async fn ask(
     let resource = resource(view, &flow);
     let (past, _) = view.decisions.follow();
     let last_refused = past.into_iter().rev().find(|report| {
-        report.target == target && report.outcome != Outcome::Permitted && report.workload.is_some()
+        report.target == target
+            && report.outcome != Outcome::Permitted
+            && report.workload.is_some()
+            && !report.said.hypothetical
     });
     Ok(AccessReport {
         last_refused: last_refused.map(Box::new),
@@ -72,7 +105,35 @@ pub(super) async fn ask(
     })
 }
 
-fn flow(view: &View, host: &str, port: Option<u16>) -> Result<Flow, String> {
+/// Takes a program that somebody asks about. Nothing is opened or read: the policy is asked
+/// about the path alone.
+fn workload(program: Option<String>) -> Result<Workload, String> {
+    let Some(path) = program else {
+        return Ok(Workload::Unknown);
+    };
+    let is_plain = path.len() <= MAX_PATH && !path.chars().any(char::is_control);
+    if !is_plain || !std::path::Path::new(&path).is_absolute() {
+        let shown = printable(&path);
+        return Err(format!("{shown:?} is no absolute path of a program"));
+    }
+    Ok(Workload::Supposed(Arc::new(Program {
+        path,
+        user: None,
+        sha256: None,
+        ancestors: vec![],
+    })))
+}
+
+/// Returns the denial for what the person must not learn of; while nothing at all is reachable,
+/// the reason for that goes first, as for every other name.
+fn hidden(view: &View, flow: &Flow) -> Option<Denial> {
+    let access = view.authorizer.access();
+    let resource = access.catalogue().lookup(flow).resource()?;
+    let is_hidden = access.closed().is_none() && view.hides(resource);
+    is_hidden.then(|| Reason::Hidden.into())
+}
+
+fn flow(view: &View, host: &str, port: Option<u16>, workload: Workload) -> Result<Flow, String> {
     let destination = match host.parse() {
         Ok(address) => Destination::Address(address),
         Err(_) => Destination::Name(
@@ -83,7 +144,7 @@ fn flow(view: &View, host: &str, port: Option<u16>) -> Result<Flow, String> {
     let flow = |port| Flow {
         destination: destination.clone(),
         protocol: Protocol::Tcp(port),
-        workload: Workload::Unknown,
+        workload: workload.clone(),
     };
     let port = port.unwrap_or_else(|| {
         let any = resource(view, &flow(0));
@@ -93,17 +154,15 @@ fn flow(view: &View, host: &str, port: Option<u16>) -> Result<Flow, String> {
     Ok(flow(port))
 }
 
-fn resource(view: &View, flow: &Flow) -> Option<std::sync::Arc<Resource>> {
+/// Returns the resource, unless the person must not learn of it.
+fn resource(view: &View, flow: &Flow) -> Option<Arc<Resource>> {
     let access = view.authorizer.access();
-    access.catalogue().lookup(flow).resource().cloned()
+    let resource = access.catalogue().lookup(flow).resource().cloned();
+    resource.filter(|resource| !view.hides(resource))
 }
 
 /// Describes an answer whose record is no longer among the latest.
-fn unrecorded(
-    target: &str,
-    answer: &Result<(), connector_core::access::Denial>,
-    time: WallTime,
-) -> DecisionReport {
+fn unrecorded(target: &str, answer: &Result<(), Denial>, time: WallTime) -> DecisionReport {
     let denial = answer.as_ref().err();
     DecisionReport {
         id: "-".to_owned(),
@@ -128,11 +187,15 @@ fn unrecorded(
         latency_micros: 0,
         count: 1,
         is_mixed: false,
+        said: SaidReport::default(),
     }
 }
 
 /// A record is written before the answer comes, or right after.
 const WRITTEN_LIMIT: Duration = Duration::from_millis(100);
+
+/// The longest path of a program: what Linux takes.
+const MAX_PATH: usize = 4096;
 
 /// What people mean by a name alone.
 const DEFAULT_PORT: u16 = 443;

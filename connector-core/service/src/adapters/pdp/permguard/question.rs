@@ -56,7 +56,7 @@ pub(super) fn write(
 /// Who acts for the person: the program, on which device.
 fn principal(request: &AccessRequest) -> Principal {
     let program = match &request.flow.workload {
-        Workload::Known(program) => program.path.as_str(),
+        Workload::Known(program) | Workload::Supposed(program) => program.path.as_str(),
         Workload::Unknown => "unknown",
     };
     Principal {
