@@ -291,6 +291,7 @@ async fn open_session(
     let opening = Opening {
         host,
         subject: identity.subject,
+        groups: identity.groups,
         session_key,
         wireguard_key,
     };
