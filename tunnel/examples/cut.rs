@@ -238,7 +238,7 @@ fn spawn_sender(sent: Arc<AtomicU64>) -> Result<(), String> {
                 let _refused = socket.send_to(&[7; 64], (FAR, port));
                 sent.fetch_add(1, Ordering::Relaxed);
             }
-            due += Duration::from_millis(1);
+            due += PACE;
             std::thread::sleep(due.saturating_sub(elapsed()));
         }
     });
@@ -316,8 +316,9 @@ fn now() -> Moment {
 const FLOWS: usize = 1000;
 const FIRST_PORT: u16 = 10_000;
 
-/// In a millisecond: each flow sends twenty times a second, and some flow every fifty microseconds.
-const BURST: usize = 20;
+/// Each flow sends twenty times a second, and some flow every fifty microseconds, give or take the kernel's timer.
+const BURST: usize = 4;
+const PACE: Duration = Duration::from_micros(200);
 
 /// A flow that was not seen for so long has lost its packets.
 const FRESH: Duration = Duration::from_millis(200);
