@@ -264,7 +264,8 @@ mod tests {
 
         let mut names: Vec<&str> = AIMS.iter().map(|aim| aim.key).collect();
         names.sort_unstable();
-        let found: Vec<&String> = object.as_object().unwrap().keys().collect();
+        let mut found: Vec<&String> = object.as_object().unwrap().keys().collect();
+        found.sort_unstable();
         assert_eq!(found, names);
     }
 
