@@ -12,6 +12,7 @@ use crate::configuration::{
 };
 use crate::connector::{Connector, Effect, Event, SignInMethod};
 use crate::identity::{Person, Session};
+use crate::signals::{EventId, SecurityEvent, Signal, Subject};
 use crate::time::{Moment, Now, WallTime};
 
 /// The connector of somebody who is signed in, and a policy to ask.
@@ -108,6 +109,28 @@ impl Company {
         self.feed(Event::SignOutRequested, now);
     }
 
+    /// Receives the event that the person's sessions are revoked.
+    ///
+    /// # Panics
+    ///
+    /// Never: the event is well-formed.
+    pub fn revoke(&mut self, now: Moment) {
+        let subject = serde_json::json!({
+            "format": "iss_sub",
+            "iss": ISSUER,
+            "sub": "alice",
+        });
+        let event = SecurityEvent {
+            id: EventId::parse("revocation").expect("an id"),
+            issued_at: at(now).wall,
+            happened_at: at(now).wall,
+            subject: Subject::for_tests(&subject),
+            signal: Signal::SessionRevoked,
+            reason_user: None,
+        };
+        self.feed(Event::SignalReceived(Box::new(event)), now);
+    }
+
     /// Signs in again.
     pub fn sign_in(&mut self, addresses: Vec<IpAddr>, now: Moment) {
         let effects = self.feed(Event::SignInRequested(SignInMethod::Browser), now);
@@ -197,7 +220,7 @@ fn configuration(catalogue: Arc<Catalogue>, now: Moment) -> Configuration {
             support: None,
         },
         identity: IdentityProvider {
-            issuer: url("https://idp.corp.test"),
+            issuer: url(ISSUER),
             client_id: "ztna-connector".into(),
             scopes: vec![],
         },
@@ -216,7 +239,7 @@ fn session(addresses: Vec<IpAddr>, now: Moment) -> Session {
     Session {
         id: "s1".into(),
         person: Arc::new(Person {
-            issuer: "https://idp.corp.test".into(),
+            issuer: ISSUER.into(),
             subject: "alice".into(),
             name: None,
             email: None,
@@ -228,6 +251,8 @@ fn session(addresses: Vec<IpAddr>, now: Moment) -> Session {
         assurance: None,
     }
 }
+
+const ISSUER: &str = "https://idp.corp.test";
 
 fn at(moment: Moment) -> Now {
     let wall = WallTime::from_unix_millis(1_795_312_799_999);

@@ -283,6 +283,7 @@ async fn change_rules(
     levers.check(&rules, &posture)?;
     let commit = levers.config.policies.commit_rules(&rules);
     commit.map_err(|error| Refusal::malformed(error.to_string()))?;
+    levers.config.peers.set_rules(&rules);
     levers.pdp()?.change_rules(|book| book.set_rules(rules));
     levers.publish(|_| {})
 }
@@ -329,6 +330,10 @@ async fn emit_signal(
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     let emission: Emission = read(&headers, body).await?;
+    if let Some(person) = emission.revoked_person() {
+        // The gateways are not asked to trust the device with it.
+        levers.config.sessions.end_all_of(person).await;
+    }
     let jti = levers.config.signals.emit(&emission);
     Ok(Json(json!({"jti": jti})))
 }

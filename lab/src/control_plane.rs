@@ -39,7 +39,7 @@ use crate::problem::Refusal;
 pub use self::admission::HostStore;
 pub use self::configuration::{Feed, NotPublished};
 pub use self::id_tokens::{IdTokens, Identity, InvalidIdToken};
-pub use self::policies::{NotCommitted, Policies};
+pub use self::policies::{NotCommitted, Policies, in_cedar};
 pub use self::records::RecordsView;
 pub use self::sessions::{NoSuchSession, SessionView, Sessions};
 
@@ -291,6 +291,7 @@ async fn open_session(
     let opening = Opening {
         host,
         subject: identity.subject,
+        groups: identity.groups,
         session_key,
         wireguard_key,
     };

@@ -2,16 +2,19 @@
 //!
 //! It is the far end for measurements and for tests that need a real kernel behind the tunnel.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use connector_core::catalogue::Ports;
 use connector_core::network::Prefix;
 use serde::Serialize;
 use tunnel::device::DeviceConfig;
 use tunnel::far_end::tun::{TunConfig, TunGateway};
 use tunnel_proto::keys::{PrivateKey, PublicKey};
+use tunnel_proto::reach::{Admission, Opening, Openings, Reach};
 
 use crate::sites::boot_clock;
 
@@ -33,7 +36,11 @@ pub struct Options {
     /// A client, by its public key, and its inner addresses; may be repeated
     #[arg(long, value_name = "KEY=PREFIX[,PREFIX]", value_parser = parse_peer)]
     peer: Vec<Peer>,
-    /// What clients may reach, if the kernel has a route there; may be repeated
+    /// What this client may reach, and no client anything else; may be repeated. Without any, the gateway is a plain
+    /// one that leaves the decision to somebody else
+    #[arg(long, value_name = "KEY=PREFIX:tcp|udp/PORT[-PORT]", value_parser = parse_permission)]
+    permit: Vec<Permission>,
+    /// What clients may reach at most, if the kernel has a route there; may be repeated
     #[arg(long, value_name = "PREFIX", default_values = ["0.0.0.0/0", "::/0"])]
     reach: Vec<Prefix>,
     /// The longest packet in the tunnel, in bytes
@@ -46,6 +53,13 @@ pub struct Options {
 struct Peer {
     key: PublicKey,
     allowed: Vec<Prefix>,
+}
+
+/// What one client may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Permission {
+    key: PublicKey,
+    opening: Opening,
 }
 
 /// What the gateway says about itself when it listens.
@@ -65,10 +79,7 @@ pub struct Ready {
 pub fn start(options: Options) -> anyhow::Result<(TunGateway, Ready)> {
     let private_key = read_key(&options.private_key_file)?;
     let public_key = private_key.public_key().to_string();
-    let peers = options
-        .peer
-        .into_iter()
-        .map(|peer| (peer.key, peer.allowed));
+    let peers = admissions(options.peer, options.permit)?;
     let gateway = TunGateway::start(TunConfig {
         device: DeviceConfig {
             name: options.device,
@@ -79,7 +90,7 @@ pub fn start(options: Options) -> anyhow::Result<(TunGateway, Ready)> {
         listen: options.listen,
         private_key,
         destinations: options.reach,
-        peers: peers.collect(),
+        peers,
         clock: boot_clock,
     })
     .context("Failed to start the gateway")?;
@@ -88,6 +99,33 @@ pub fn start(options: Options) -> anyhow::Result<(TunGateway, Ready)> {
         public_key,
     };
     Ok((gateway, ready))
+}
+
+/// Combines who may come in with what each may reach.
+fn admissions(
+    peers: Vec<Peer>,
+    permissions: Vec<Permission>,
+) -> anyhow::Result<Vec<(PublicKey, Admission)>> {
+    let is_plain = permissions.is_empty();
+    let mut openings: BTreeMap<PublicKey, Vec<Opening>> = BTreeMap::new();
+    for Permission { key, opening } in permissions {
+        anyhow::ensure!(
+            peers.iter().any(|peer| peer.key == key),
+            "--permit {key}=…: there is no --peer with this key"
+        );
+        openings.entry(key).or_default().push(opening);
+    }
+    let admission = |peer: Peer| {
+        let reach = if is_plain {
+            Reach::Everything
+        } else {
+            let open = openings.remove(&peer.key).unwrap_or_default();
+            Reach::Only(Openings::new(open))
+        };
+        let addresses = peer.allowed;
+        (peer.key, Admission { addresses, reach })
+    };
+    Ok(peers.into_iter().map(admission).collect())
 }
 
 fn read_key(path: &Path) -> anyhow::Result<PrivateKey> {
@@ -122,6 +160,31 @@ fn parse_peer(text: &str) -> Result<Peer, String> {
     Ok(Peer { key, allowed })
 }
 
+fn parse_permission(text: &str) -> Result<Permission, String> {
+    let problem = || format!("{text:?} is not KEY=PREFIX:tcp|udp/PORT[-PORT]");
+    let (key, rest) = text.rsplit_once('=').ok_or_else(problem)?;
+    let key = key.parse().map_err(|error| format!("{key:?}: {error}"))?;
+    let (prefix, ports) = rest.rsplit_once(':').ok_or_else(problem)?;
+    let prefix: Prefix = prefix.parse().map_err(|_| problem())?;
+    let (protocol, range) = ports.split_once('/').ok_or_else(problem)?;
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let first: u16 = first.parse().map_err(|_| problem())?;
+    let last: u16 = last.parse().map_err(|_| problem())?;
+    let mut ports = Ports::default();
+    match protocol {
+        _ if first > last => return Err(problem()),
+        "tcp" => ports.tcp.push(first..=last),
+        "udp" => ports.udp.push(first..=last),
+        _ => return Err(problem()),
+    }
+    let opening = Opening {
+        prefix,
+        ports,
+        is_open: true,
+    };
+    Ok(Permission { key, opening })
+}
+
 /// Twice what the kernel takes by default: a burst of one turn fits.
 const QUEUE_LENGTH: u32 = 1000;
 
@@ -130,6 +193,7 @@ mod tests {
     use super::*;
 
     const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+    const OTHER: &str = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
 
     #[test]
     fn a_peer_is_a_key_in_base64_and_its_addresses() {
@@ -151,6 +215,33 @@ mod tests {
             &format!("{KEY}=10.78.0.1/33"),
         ] {
             assert!(parse_peer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_permits_anything_permits_nothing_else() {
+        let peer = |key: &str| parse_peer(&format!("{key}=10.78.0.1/32")).unwrap();
+        let permission = parse_permission(&format!("{KEY}=10.20.0.0/24:tcp/80-81")).unwrap();
+        let peers = vec![peer(KEY), peer(OTHER)];
+
+        let plain = admissions(peers.clone(), vec![]).unwrap();
+        let deciding = admissions(peers, vec![permission.clone()]).unwrap();
+
+        assert!(plain.iter().all(|(_, it)| it.reach == Reach::Everything));
+        let opened = Openings::new([permission.opening.clone()]);
+        assert_eq!(deciding[0].1.reach, Reach::Only(opened));
+        assert_eq!(deciding[1].1.reach, Reach::default());
+        assert!(admissions(vec![], vec![permission]).is_err());
+        for wrong in [
+            "80:tcp/80",
+            "10.0.0.1:tcp",
+            "10.0.0.1:icmp/1",
+            "10.0.0.1:tcp/2-1",
+        ] {
+            assert!(
+                parse_permission(&format!("{KEY}={wrong}")).is_err(),
+                "{wrong}"
+            );
         }
     }
 

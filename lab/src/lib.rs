@@ -9,6 +9,7 @@ pub mod apps;
 pub mod clock;
 pub mod company;
 pub mod control_plane;
+pub mod entitlements;
 pub mod expiring;
 pub mod gateway;
 pub mod http_server;

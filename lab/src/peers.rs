@@ -1,12 +1,14 @@
 //! The gateways' peer tables: who may speak WireGuard to the company.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 use tunnel_proto::keys::PublicKey;
 
+use crate::company::Rule;
+use crate::entitlements::Entitlements;
 use crate::http_server::BoxFuture;
 
 /// One or more gateways whose peers can be set.
@@ -21,6 +23,11 @@ pub trait PeerTable: std::fmt::Debug + Send + Sync {
         addresses: &'a [IpAddr],
     ) -> BoxFuture<'a, Result<(), PeerError>>;
 
+    /// Opens to `key` what a member of `groups` is entitled to, and shuts everything else; from its next packet on.
+    ///
+    /// Plain WireGuard cannot tell one destination from another: there, nothing changes.
+    fn open(&self, _key: PublicKey, _groups: &BTreeSet<String>, _entitlements: &Entitlements) {}
+
     /// Shuts `key` out; one that is not there is no error.
     fn remove(&self, key: PublicKey) -> BoxFuture<'_, Result<(), PeerError>>;
 }
@@ -29,7 +36,23 @@ pub trait PeerTable: std::fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub struct PeerTables {
     tables: Vec<Box<dyn PeerTable>>,
-    admitted: Mutex<BTreeMap<PublicKey, Vec<IpAddr>>>,
+    admitted: Mutex<Admitted>,
+}
+
+/// Who is in, and what follows from that.
+#[derive(Debug, Default)]
+struct Admitted {
+    entitlements: Entitlements,
+    guests: BTreeMap<PublicKey, Guest>,
+}
+
+/// A session, as gateways see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// Its inner addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The groups that the identity provider vouched for.
+    pub groups: BTreeSet<String>,
 }
 
 /// An admitted peer, for people to look at.
@@ -51,17 +74,41 @@ impl PeerTables {
         }
     }
 
-    /// Admits `key` everywhere.
+    /// Decides what sessions may reach, those that are open included.
+    pub fn set_entitlements(&self, entitlements: Entitlements) {
+        self.change_entitlements(|current| *current = entitlements);
+    }
+
+    /// Decides by other rules what sessions may reach, those that are open included.
+    pub fn set_rules(&self, rules: &[Rule]) {
+        self.change_entitlements(|entitlements| entitlements.set_rules(rules));
+    }
+
+    fn change_entitlements(&self, change: impl FnOnce(&mut Entitlements)) {
+        let mut admitted = self.admitted();
+        change(&mut admitted.entitlements);
+        for (key, guest) in &admitted.guests {
+            self.open(*key, guest, &admitted.entitlements);
+        }
+    }
+
+    fn open(&self, key: PublicKey, guest: &Guest, entitlements: &Entitlements) {
+        for table in &self.tables {
+            table.open(key, &guest.groups, entitlements);
+        }
+    }
+
+    /// Admits `key` everywhere, and opens to it what it is entitled to.
     ///
     /// # Errors
     ///
     /// The last gateway's error if none of them can be told. One that cannot
     /// while another can is logged; it learns of the peer in the next session.
-    pub async fn add(&self, key: PublicKey, addresses: &[IpAddr]) -> Result<(), PeerError> {
+    pub async fn add(&self, key: PublicKey, guest: Guest) -> Result<(), PeerError> {
         let mut failure = None;
         let mut told = 0_usize;
         for table in &self.tables {
-            match table.add(key, addresses).await {
+            match table.add(key, &guest.addresses).await {
                 Ok(()) => told += 1,
                 Err(error) => {
                     tracing::warn!(gateway = table.name(), %error, "peer not admitted");
@@ -72,7 +119,9 @@ impl PeerTables {
         match failure {
             Some(error) if told == 0 => Err(error),
             Some(_) | None => {
-                self.admitted().insert(key, addresses.to_vec());
+                let mut admitted = self.admitted();
+                self.open(key, &guest, &admitted.entitlements);
+                admitted.guests.insert(key, guest);
                 Ok(())
             }
         }
@@ -85,22 +134,23 @@ impl PeerTables {
                 tracing::error!(gateway = table.name(), %error, "peer not removed");
             }
         }
-        self.admitted().remove(&key);
+        self.admitted().guests.remove(&key);
     }
 
     /// Returns every admitted peer.
     #[must_use]
     pub fn list(&self) -> Vec<PeerView> {
         self.admitted()
+            .guests
             .iter()
-            .map(|(key, addresses)| PeerView {
+            .map(|(key, guest)| PeerView {
                 public_key: key.to_string(),
-                addresses: addresses.clone(),
+                addresses: guest.addresses.clone(),
             })
             .collect()
     }
 
-    fn admitted(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Vec<IpAddr>>> {
+    fn admitted(&self) -> MutexGuard<'_, Admitted> {
         self.admitted
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

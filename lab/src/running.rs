@@ -19,6 +19,7 @@ use crate::company::Company;
 use crate::control_plane::{
     ControlPlane, ControlPlaneConfig, Feed, HostStore, IdTokens, Policies, Sessions,
 };
+use crate::entitlements::{Basis, Entitlements};
 use crate::idp::{Idp, IdpConfig};
 use crate::pdp::{Pdp, RuleBook};
 use crate::peers::{PeerTable, PeerTables};
@@ -147,6 +148,7 @@ impl Lab {
         let identity = document.identity.clone();
         let pdp_base = document.policy.pdp.clone().unwrap_or_default();
         let (feed, policies) = start_feeds(&options, document)?;
+        peers.set_entitlements(Entitlements::new(feed.catalogue(), pdp.basis()));
         let sessions = Arc::new(Sessions::new(
             &company.session,
             Arc::clone(&peers),
@@ -246,6 +248,14 @@ impl Decider {
         match self {
             Self::Foreign(policy) => policy.clone(),
             Self::Own(pdp) => RawPolicy::remote(pdp.base()),
+        }
+    }
+
+    /// What the gateways decide by: the rules, if they are the decision point's as well.
+    fn basis(&self) -> Basis {
+        match self {
+            Self::Foreign(_) => Basis::Catalogue,
+            Self::Own(pdp) => Basis::Rules(pdp.rules().rules().to_vec()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The lab's own gateways, and what is behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -13,9 +13,11 @@ use connector_core::network::Prefix;
 use connector_core::time::Moment;
 use tunnel::far_end::{GatewayConfig, Resolver, Service, SiteConfig, SiteNetwork};
 use tunnel_proto::keys::{PrivateKey, PublicKey};
+use tunnel_proto::reach::{Admission, Reach};
 
 use crate::admin::{GatewaySwitch, GatewayView};
 use crate::company::{Application, CompanySite};
+use crate::entitlements::{Entitlements, Surroundings};
 use crate::http_server::BoxFuture;
 use crate::peers::{PeerError, PeerTable};
 use crate::random;
@@ -30,6 +32,7 @@ pub struct Sites {
 #[derive(Debug)]
 struct Network {
     site: String,
+    surroundings: Surroundings,
     network: SiteNetwork,
     running: Mutex<BTreeMap<GatewayId, bool>>,
 }
@@ -60,9 +63,14 @@ impl Sites {
             .map(|prefix| prefix.parse())
             .collect::<Result<Vec<Prefix>, _>>()
             .with_context(context)?;
+        let surroundings = Surroundings {
+            site: site.id.as_str().into(),
+            resolver,
+            records: records(site).with_context(context)?,
+        };
         let resolver = Resolver {
             address: resolver,
-            records: records(site).with_context(context)?,
+            records: surroundings.records.clone(),
         };
         let network = SiteNetwork::start(SiteConfig {
             gateways,
@@ -95,6 +103,7 @@ impl Sites {
         let running = network.endpoints().keys().map(|id| (id.clone(), true));
         self.networks.push(Arc::new(Network {
             site: site.id.clone(),
+            surroundings,
             running: Mutex::new(running.collect()),
             network,
         }));
@@ -173,9 +182,17 @@ impl PeerTable for SitePeers {
         key: PublicKey,
         addresses: &'a [IpAddr],
     ) -> BoxFuture<'a, Result<(), PeerError>> {
-        let allowed = addresses.iter().copied().map(Prefix::host).collect();
-        self.0.network.add_peer(key, allowed);
+        let admission = Admission {
+            addresses: addresses.iter().copied().map(Prefix::host).collect(),
+            reach: Reach::default(),
+        };
+        self.0.network.add_peer(key, admission);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn open(&self, key: PublicKey, groups: &BTreeSet<String>, entitlements: &Entitlements) {
+        let reach = entitlements.reach(groups, &self.0.surroundings);
+        self.0.network.set_reach(key, reach);
     }
 
     fn remove(&self, key: PublicKey) -> BoxFuture<'_, Result<(), PeerError>> {

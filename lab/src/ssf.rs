@@ -69,6 +69,19 @@ pub struct Emission {
     pub claims: Map<String, Value>,
 }
 
+impl Emission {
+    /// Returns the person whose sessions this ends, unless it is sent in a form that no receiver should believe,
+    /// or to one host alone.
+    #[must_use]
+    pub fn revoked_person(&self) -> Option<&str> {
+        let is_meant = event_uri(&self.event) == event_type::SESSION_REVOKED
+            && self.claims.is_empty()
+            && self.host.is_none();
+        let member = |name| self.subject.get(name).and_then(Value::as_str);
+        member("sub").filter(|_| is_meant && member("format") == Some("iss_sub"))
+    }
+}
+
 impl Transmitter {
     /// Returns the issuer identifier of a transmitter that will listen there.
     ///

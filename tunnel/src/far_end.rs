@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tunnel_proto::Seed;
 use tunnel_proto::dns::Query;
 use tunnel_proto::keys::{PrivateKey, PublicKey};
+use tunnel_proto::reach::{Admission, Reach};
 
 use self::driver::{Driver, FarGateway, Place};
 use crate::Clock;
@@ -107,6 +108,8 @@ pub struct FarCounters {
     pub packets_out: u64,
     /// Datagrams that the gateways refused.
     pub rejected: u64,
+    /// Packets to where their client may not go, or from there to it.
+    pub prohibited: u64,
     /// Connections that clients opened.
     pub accepted: u64,
 }
@@ -115,9 +118,13 @@ pub struct FarCounters {
 enum Command {
     AddPeer {
         key: PublicKey,
-        allowed: Vec<Prefix>,
+        admission: Admission,
     },
     RemovePeer(PublicKey),
+    SetReach {
+        key: PublicKey,
+        reach: Reach,
+    },
     StartGateway(GatewayId),
     StopGateway(GatewayId),
 }
@@ -190,9 +197,14 @@ impl SiteNetwork {
         Ok(network)
     }
 
-    /// Lets a client in that may use the inner addresses `allowed`.
-    pub fn add_peer(&self, key: PublicKey, allowed: Vec<Prefix>) {
-        self.command(Command::AddPeer { key, allowed });
+    /// Lets a client in, at every gateway.
+    pub fn add_peer(&self, key: PublicKey, admission: Admission) {
+        self.command(Command::AddPeer { key, admission });
+    }
+
+    /// Changes what a client may reach; what it has open elsewhere goes silent.
+    pub fn set_reach(&self, key: PublicKey, reach: Reach) {
+        self.command(Command::SetReach { key, reach });
     }
 
     /// Shuts a client out, at every gateway.

@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: measures ours beside what people use today.
 
+mod decisions;
 mod machine;
+mod namespaces;
 mod tunnel;
 
 use anyhow::bail;
@@ -21,6 +23,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    /// Decisions: cached, embedded, asked of a server; what a revocation and other policies take
+    Decisions(decisions::DecisionsArgs),
     /// The tunnel beside wireguard-go: throughput, processor time, latency, roaming, memory
     Tunnel(tunnel::TunnelArgs),
     /// One run of one variant, inside the network namespaces that `tunnel` makes
@@ -40,6 +44,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Some(Measurement::Decisions(args)) => decisions::run(&args),
         Some(Measurement::Tunnel(args)) => tunnel::run(&args),
         Some(Measurement::TunnelOnce(args)) => tunnel::run_once(&args),
         None => bail!(
@@ -48,7 +53,13 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
 }
 
-const LIST: [(&str, &str); 1] = [(
-    "tunnel",
-    "the transparent tunnel beside Debian 13's wireguard-go, in the same rounds: TCP, processor time, ping, roaming, memory",
-)];
+const LIST: [(&str, &str); 2] = [
+    (
+        "decisions",
+        "a central decision for each request, cached leases, and policies on the device: latency, rate, revocation",
+    ),
+    (
+        "tunnel",
+        "the transparent tunnel beside Debian 13's wireguard-go, in the same rounds: TCP, processor time, ping, roaming, memory",
+    ),
+];

@@ -20,7 +20,11 @@ use ed25519_dalek::SigningKey;
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<(), Box<dyn Error>> {
     let (p50, p99) = decisions(1000)?;
-    let store = store()?;
+    let mut stores = (0..ROUNDS)
+        .map(|_| store())
+        .collect::<Result<Vec<_>, _>>()?;
+    stores.sort_unstable();
+    let store = stores[ROUNDS / 2];
     println!(
         "{}",
         serde_json::json!({
@@ -148,6 +152,8 @@ fn request(number: usize) -> AccessRequest {
         time: WallTime::from_unix_millis(1_795_305_600_000),
     }
 }
+
+const ROUNDS: usize = 5;
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6

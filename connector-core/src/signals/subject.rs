@@ -83,9 +83,10 @@ impl Subject {
     }
 
     /// Reads a subject that is known to be one.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn for_tests(raw: &Value) -> Self {
-        Self::parse(raw.as_object().unwrap(), &[]).unwrap()
+        let members = raw.as_object().expect("an object");
+        Self::parse(members, &[]).expect("a subject")
     }
 
     /// Returns whether the event is about this device, or about who is using it.

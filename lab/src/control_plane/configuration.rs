@@ -1,8 +1,9 @@
 //! The signed configuration, and whoever waits for the next one.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use connector_core::catalogue::Catalogue;
 use connector_core::configuration::{DOCUMENT_TYPE, Document, Rejected, Trust, Version};
 use connector_core::jws::{self, PublicKey};
 use connector_core::name::DomainName;
@@ -23,6 +24,7 @@ pub struct Feed {
     lifetime: Duration,
     clock: Clock,
     document: Mutex<Document>,
+    catalogue: Mutex<Arc<Catalogue>>,
     published: watch::Sender<Published>,
 }
 
@@ -86,6 +88,7 @@ impl Feed {
             lifetime,
             clock,
             document: Mutex::new(document.clone()),
+            catalogue: Mutex::default(),
             published: watch::Sender::new(Published {
                 version: 0,
                 jws: String::new(),
@@ -99,6 +102,12 @@ impl Feed {
     #[must_use]
     pub fn policy_key(&self) -> PublicKey {
         PublicKey::of(&self.key)
+    }
+
+    /// Returns the resources and sites in force, as connectors read them.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.lock_catalogue())
     }
 
     /// Returns the version in force.
@@ -160,13 +169,20 @@ impl Feed {
             moment: Moment::default(),
             wall: WallTime::from_unix_millis(millis),
         };
-        trust.accept(&published.jws, Version(next.version), now)?;
+        let accepted = trust.accept(&published.jws, Version(next.version), now)?;
 
+        *self.lock_catalogue() = accepted.catalogue;
         *current = next;
         let version = published.version;
         self.published.send_replace(published);
         tracing::info!(version, "configuration published");
         Ok(version)
+    }
+
+    fn lock_catalogue(&self) -> MutexGuard<'_, Arc<Catalogue>> {
+        self.catalogue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn document(&self) -> MutexGuard<'_, Document> {

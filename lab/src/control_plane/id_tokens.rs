@@ -1,5 +1,6 @@
 //! Verifies ID tokens of the identity provider (OpenID Connect Core §3.1.3.7).
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use openidconnect::core::{
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata,
 };
 use openidconnect::{
-    AsyncHttpClient, ClaimsVerificationError, ClientId, EmptyAdditionalClaims, HttpRequest,
+    AdditionalClaims, AsyncHttpClient, ClaimsVerificationError, ClientId, HttpRequest,
     HttpResponse, IdToken, IssuerUrl, JsonWebKey, Nonce, SignatureVerificationError,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
@@ -33,7 +35,18 @@ pub struct IdTokens {
 pub struct Identity {
     /// The subject.
     pub subject: String,
+    /// The groups; none where the provider does not tell.
+    pub groups: BTreeSet<String>,
 }
+
+/// The claims beside the standard ones.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Groups {
+    #[serde(default)]
+    groups: BTreeSet<String>,
+}
+
+impl AdditionalClaims for Groups {}
 
 #[derive(Debug, Clone)]
 struct FetchedKeys {
@@ -41,12 +54,8 @@ struct FetchedKeys {
     fetched_at: Instant,
 }
 
-type Token = IdToken<
-    EmptyAdditionalClaims,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
->;
+type Token =
+    IdToken<Groups, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 
 impl IdTokens {
     /// Returns a verifier for tokens of `issuer` for `client_id`. The provider
@@ -118,6 +127,7 @@ impl IdTokens {
         let claims = token.claims(&verifier, |_: Option<&Nonce>| Ok(()))?;
         Ok(Identity {
             subject: claims.subject().to_string(),
+            groups: claims.additional_claims().groups.clone(),
         })
     }
 

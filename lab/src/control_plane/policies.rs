@@ -67,8 +67,8 @@ impl Policies {
     ///
     /// [`NotCommitted`] if no connector would accept them; those in force stay.
     pub fn commit_rules(&self, rules: &[Rule]) -> Result<String, NotCommitted> {
-        let text: String = rules.iter().map(in_cedar).collect();
-        self.commit(&[("rules.cedar".to_owned(), text)], "rules of the lab")
+        let file = ("rules.cedar".to_owned(), in_cedar(rules));
+        self.commit(&[file], "rules of the lab")
     }
 
     /// Commits `files` of Cedar, and returns the commit.
@@ -177,8 +177,13 @@ impl Policies {
     }
 }
 
-/// Writes a rule as policies, one for each application.
-fn in_cedar(rule: &Rule) -> String {
+/// Writes rules as policies, one for each rule and application.
+#[must_use]
+pub fn in_cedar(rules: &[Rule]) -> String {
+    rules.iter().map(rule_in_cedar).collect()
+}
+
+fn rule_in_cedar(rule: &Rule) -> String {
     let groups: Vec<String> = rule
         .groups
         .iter()

@@ -1,6 +1,6 @@
 //! Open sessions, and their keys at the gateways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tunnel_proto::keys::PublicKey;
 
 use crate::clock::Clock;
 use crate::company::SessionTerms;
-use crate::peers::PeerTables;
+use crate::peers::{Guest, PeerTables};
 use crate::problem::Refusal;
 use crate::random;
 
@@ -52,6 +52,7 @@ struct Session {
 pub(super) struct Opening {
     pub(super) host: String,
     pub(super) subject: String,
+    pub(super) groups: BTreeSet<String>,
     pub(super) session_key: jws::PublicKey,
     pub(super) wireguard_key: PublicKey,
 }
@@ -121,11 +122,11 @@ impl Sessions {
                 "Every inner address is in use; try again when a session has ended.",
             )
         })?;
-        if let Err(error) = self
-            .gateways
-            .add(opening.wireguard_key, &[IpAddr::V4(address)])
-            .await
-        {
+        let guest = Guest {
+            addresses: vec![IpAddr::V4(address)],
+            groups: opening.groups,
+        };
+        if let Err(error) = self.gateways.add(opening.wireguard_key, guest).await {
             open.addresses.release(address);
             return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -163,6 +164,14 @@ impl Sessions {
             Ok(())
         } else {
             Err(NoSuchSession)
+        }
+    }
+
+    /// Ends every session of a person.
+    pub async fn end_all_of(&self, subject: &str) {
+        let mut open = self.open.lock().await;
+        for id in open.ids_of(|session| session.subject == subject) {
+            self.remove(&mut open, &id).await;
         }
     }
 
@@ -247,7 +256,7 @@ struct AddressPool {
     first: u32,
     count: u32,
     next: u32,
-    used: std::collections::BTreeSet<Ipv4Addr>,
+    used: BTreeSet<Ipv4Addr>,
 }
 
 impl AddressPool {
@@ -265,7 +274,7 @@ impl AddressPool {
             first: first.to_bits() + 1,
             count: (1 << (32 - prefix.length())) - 2,
             next: 0,
-            used: std::collections::BTreeSet::new(),
+            used: BTreeSet::new(),
         })
     }
 

@@ -5,6 +5,8 @@ mod admin;
 #[cfg(test)]
 mod control_plane;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod idp;
 #[cfg(test)]
 mod openapi;

@@ -119,14 +119,7 @@ impl Provider {
     }
 
     pub(crate) async fn exchange(&self, code: &str, changes: &[(&str, &str)]) -> Response {
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", CALLBACK),
-            ("client_id", CLIENT_ID),
-            ("code_verifier", VERIFIER),
-        ];
-        post_form(&self.url("/token"), &changed(&form, changes)).await
+        exchange(&self.url("/token"), code, changes).await
     }
 
     pub(crate) async fn refresh(&self, token: &str) -> Response {
@@ -137,6 +130,26 @@ impl Provider {
         ];
         post_form(&self.url("/token"), &form).await
     }
+}
+
+async fn exchange(url: &str, code: &str, changes: &[(&str, &str)]) -> Response {
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("client_id", CLIENT_ID),
+        ("code_verifier", VERIFIER),
+    ];
+    post_form(url, &changed(&form, changes)).await
+}
+
+/// Signs `login` in at the provider `issuer`, and returns the ID token.
+pub(crate) async fn id_token(issuer: &str, login: &str) -> String {
+    let page = LoginPage::open_at(issuer, &authorization(&[])).await;
+    let (_, parameters) = location(&page.post_at(issuer, login, "sign-in").await);
+    let code = find(&parameters, "code").unwrap();
+    let tokens = json_of(exchange(&format!("{issuer}/token"), &code, &[]).await).await;
+    tokens["id_token"].as_str().unwrap().to_owned()
 }
 
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -208,7 +221,11 @@ pub(crate) struct LoginPage {
 
 impl LoginPage {
     pub(crate) async fn open(provider: &Provider, parameters: &[(String, String)]) -> Self {
-        let url = format!("{}?{}", provider.url("/authorize"), query(parameters));
+        Self::open_at(&provider.url(""), parameters).await
+    }
+
+    async fn open_at(issuer: &str, parameters: &[(String, String)]) -> Self {
+        let url = format!("{issuer}/authorize?{}", query(parameters));
         let response = client().get(url).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let set_cookie = response.headers()["set-cookie"].to_str().unwrap();
@@ -222,6 +239,10 @@ impl LoginPage {
     }
 
     pub(crate) async fn post(&self, provider: &Provider, login: &str, action: &str) -> Response {
+        self.post_at(&provider.url(""), login, action).await
+    }
+
+    async fn post_at(&self, issuer: &str, login: &str, action: &str) -> Response {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("interaction", &self.interaction)
             .append_pair("csrf", &self.csrf)
@@ -229,7 +250,7 @@ impl LoginPage {
             .append_pair("action", action)
             .finish();
         client()
-            .post(provider.url("/login"))
+            .post(format!("{issuer}/login"))
             .header("content-type", "application/x-www-form-urlencoded")
             .header("cookie", &self.cookie)
             .body(body)
@@ -354,13 +375,7 @@ impl Corp {
     }
 
     pub(crate) async fn challenge(&self) -> String {
-        let response = client()
-            .post(self.url("v1/challenges"))
-            .send()
-            .await
-            .unwrap();
-        let challenge = json_of(response).await;
-        challenge["challenge"].as_str().unwrap().to_owned()
+        challenge(self.plane.base().as_str()).await
     }
 
     /// Returns a device whose key is admitted.
@@ -376,6 +391,13 @@ impl Corp {
             .to_owned();
         device
     }
+}
+
+async fn challenge(base: &str) -> String {
+    let url = format!("{base}v1/challenges");
+    let response = client().post(url).send().await.unwrap();
+    let challenge = json_of(response).await;
+    challenge["challenge"].as_str().unwrap().to_owned()
 }
 
 fn document(company: &Company, issuer: &str) -> Document {
@@ -427,9 +449,14 @@ impl Device {
     }
 
     pub(crate) async fn enrolment(&self, company: &Corp, token: Option<&str>) -> Value {
+        self.enrolment_at(company.plane.base().as_str(), token)
+            .await
+    }
+
+    pub(crate) async fn enrolment_at(&self, base: &str, token: Option<&str>) -> Value {
         let proof = EnrolmentProof {
-            aud: company.plane.base().to_string(),
-            challenge: company.challenge().await,
+            aud: base.to_owned(),
+            challenge: challenge(base).await,
         };
         let mut enrolment = json!({
             "public_key": PublicKey::of(&self.key).to_string(),
@@ -445,10 +472,13 @@ impl Device {
 
     /// Returns good claims of a host assertion.
     pub(crate) fn claims(&self, company: &Corp) -> Assertion {
-        let now = company.clock.unix_seconds();
+        self.claims_at(company.plane.base().as_str(), company.clock.unix_seconds())
+    }
+
+    pub(crate) fn claims_at(&self, base: &str, now: u64) -> Assertion {
         Assertion {
             iss: self.host_id.clone(),
-            aud: company.plane.base().to_string(),
+            aud: base.to_owned(),
             iat: now,
             exp: now + 60,
             jti: random::identifier(),

@@ -15,6 +15,7 @@ use tunnel_proto::keys::PrivateKey;
 use tunnel_proto::noise::{Peer, PeerConfig, Responder, SessionIndex};
 use tunnel_proto::offload::{Coalescer, Offload, ROOM, Segments, VirtioHeader};
 use tunnel_proto::packet::Headers;
+use tunnel_proto::reach::{Admission, Reach};
 use tunnel_proto::router::{Output, Router, Settings, Site, SiteIndex};
 use tunnel_proto::split_dns::{Protection, SplitDns};
 use tunnel_proto::synthetic::{SyntheticNames, SyntheticRange};
@@ -132,7 +133,11 @@ fn wireguard(input: &[u8]) {
         .collect::<Vec<_>>();
     let mut out = vec![0; 65_536 + 64];
     let mut responder = Responder::new(theirs.clone(), everything.clone(), 1420, now).relaxed();
-    responder.add_peer(ours.public_key(), everything, || 1, now);
+    let admission = Admission {
+        addresses: everything,
+        reach: Reach::default(),
+    };
+    responder.add_peer(ours.public_key(), admission, || 1, now);
     let _ = responder.handle_datagram(input, from, &mut out, now);
     let config = TunnelConfig {
         private_key: ours.clone(),

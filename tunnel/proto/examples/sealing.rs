@@ -18,6 +18,7 @@ use tunnel_proto::Seed;
 use tunnel_proto::gateways::{Gateways, TunnelConfig};
 use tunnel_proto::keys::PrivateKey;
 use tunnel_proto::noise::{DATA_OVERHEAD, Opened, Responder};
+use tunnel_proto::reach::{Admission, Reach};
 
 fn main() {
     println!("median of {ROUNDS} rounds of {BATCH}");
@@ -146,7 +147,10 @@ impl Pair {
         let mut seed = Seed::new(1);
         gateway.add_peer(
             ours.public_key(),
-            vec![Prefix::host(IpAddr::from(OURS))],
+            Admission {
+                addresses: vec![Prefix::host(IpAddr::from(OURS))],
+                reach: Reach::Everything,
+            },
             || seed.draw(),
             NOW,
         );

@@ -14,6 +14,7 @@ pub mod offload;
 pub mod packet;
 pub mod queueing;
 mod random;
+pub mod reach;
 pub mod resolving;
 pub mod router;
 pub mod split_dns;

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tunnel_proto::Seed;
 use tunnel_proto::ip::IpView;
 use tunnel_proto::keys::{PrivateKey, PublicKey};
-use tunnel_proto::noise::{Opened, Responder};
+use tunnel_proto::noise::{Opened, Rejected, Responder, SealError};
+use tunnel_proto::reach::{Admission, Reach};
 
 use super::{Command, FarCounters, GatewayConfig, Handler, lock};
 use crate::netstack::{Link, Netstack, TcpStream};
@@ -40,7 +41,7 @@ pub(super) struct FarGateway {
     private_key: PrivateKey,
     place: Place,
     is_up: bool,
-    peers: BTreeMap<PublicKey, Vec<Prefix>>,
+    peers: BTreeMap<PublicKey, Admission>,
     responder: Responder,
     ports: Option<Ports>,
     outbox: Outbox,
@@ -75,9 +76,9 @@ impl FarGateway {
         self.ports = None;
         self.outbox.clear();
         self.responder = self.place.responder(&self.private_key, now);
-        for (key, allowed) in &self.peers {
+        for (key, admission) in &self.peers {
             self.responder
-                .add_peer(*key, allowed.clone(), || self.place.seed.draw(), now);
+                .add_peer(*key, admission.clone(), || self.place.seed.draw(), now);
         }
     }
 
@@ -93,10 +94,17 @@ impl FarGateway {
         }
     }
 
-    fn add_peer(&mut self, key: PublicKey, allowed: Vec<Prefix>, now: Moment) {
-        self.peers.insert(key, allowed.clone());
+    fn add_peer(&mut self, key: PublicKey, admission: Admission, now: Moment) {
+        self.peers.insert(key, admission.clone());
         self.responder
-            .add_peer(key, allowed, || self.place.seed.draw(), now);
+            .add_peer(key, admission, || self.place.seed.draw(), now);
+    }
+
+    fn set_reach(&mut self, key: &PublicKey, reach: Reach) {
+        if let Some(admission) = self.peers.get_mut(key) {
+            admission.reach = reach.clone();
+            self.responder.set_reach(key, reach);
+        }
     }
 
     fn remove_peer(&mut self, key: &PublicKey) {
@@ -212,14 +220,19 @@ impl Driver {
         let commands = std::mem::take(&mut *lock(&self.commands));
         for command in commands {
             match command {
-                Command::AddPeer { key, allowed } => {
+                Command::AddPeer { key, admission } => {
                     for gateway in &mut self.gateways {
-                        gateway.add_peer(key, allowed.clone(), now);
+                        gateway.add_peer(key, admission.clone(), now);
                     }
                 }
                 Command::RemovePeer(key) => {
                     for gateway in &mut self.gateways {
                         gateway.remove_peer(&key);
+                    }
+                }
+                Command::SetReach { key, reach } => {
+                    for gateway in &mut self.gateways {
+                        gateway.set_reach(&key, reach.clone());
                     }
                 }
                 Command::StartGateway(id) => {
@@ -270,6 +283,7 @@ impl Driver {
                         self.counters.packets_in += 1;
                     }
                 }
+                Err(Rejected::NotPermitted) => self.counters.prohibited += 1,
                 Err(_) => self.counters.rejected += 1,
             }
         }
@@ -328,15 +342,20 @@ impl Link for Downlink<'_> {
         let Some(client) = IpView::parse(&packet[..length]).map(|view| view.destination) else {
             return result;
         };
-        if let Some(gateway) = self.route(client)
-            && let Some(space) = gateway.outbox.space()
-            && let Ok((to, sealed)) =
-                gateway
-                    .responder
-                    .seal(&mut packet, length, client, space, now)
-        {
-            gateway.outbox.commit(to, sealed);
-            self.counters.packets_out += 1;
+        let Some(gateway) = self.route(client) else {
+            return result;
+        };
+        let Some(space) = gateway.outbox.space() else {
+            return result;
+        };
+        let responder = &mut gateway.responder;
+        match responder.seal(&mut packet, length, client, space, now) {
+            Ok((to, sealed)) => {
+                gateway.outbox.commit(to, sealed);
+                self.counters.packets_out += 1;
+            }
+            Err(SealError::NotPermitted) => self.counters.prohibited += 1,
+            Err(SealError::KeysUsedUp | SealError::NoSession | SealError::ShortBuffer { .. }) => {}
         }
         result
     }

@@ -1,12 +1,13 @@
 //! A gateway with a network device: what clients send comes out of the device,
 //! and the kernel behind it forwards; what the kernel routes into the device
-//! goes to the client that has the destination.
+//! goes to the client that has the destination. Both ways, each packet is put
+//! to what its client may reach.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use tunnel_proto::keys::{PrivateKey, PublicKey};
 use tunnel_proto::noise::{Opened, Responder};
 use tunnel_proto::offload::{Coalescer, ROOM, Segments, VirtioHeader};
 use tunnel_proto::queueing::{Intake, Taken};
+use tunnel_proto::reach::Admission;
 
-use super::draw_seed;
+use super::{draw_seed, lock};
 use crate::Clock;
 use crate::device::{Device, DeviceConfig, OpenError, Reactor, Ready, Waker};
 use crate::pace::read_ahead;
@@ -31,6 +33,7 @@ use crate::sockets::{Inbox, Outbox, Port, PortOptions, Ports, RawPort};
 pub struct TunGateway {
     endpoint: SocketAddr,
     stop: Arc<AtomicBool>,
+    orders: Arc<Mutex<Vec<Order>>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,12 +47,19 @@ pub struct TunConfig {
     pub listen: SocketAddr,
     /// Its key.
     pub private_key: PrivateKey,
-    /// What clients may reach through it, if the kernel has a route there.
+    /// What clients may reach through it at most, if the kernel has a route there.
     pub destinations: Vec<Prefix>,
-    /// Who may come in, and with which inner addresses.
-    pub peers: Vec<(PublicKey, Vec<Prefix>)>,
+    /// Who may come in.
+    pub peers: Vec<(PublicKey, Admission)>,
     /// Reads the boot clock.
     pub clock: Clock,
+}
+
+/// A change of who may come in.
+#[derive(Debug)]
+enum Order {
+    Admit(PublicKey, Admission),
+    ShutOut(PublicKey),
 }
 
 impl TunGateway {
@@ -68,8 +78,12 @@ impl TunGateway {
         let device = Device::open(&config.device)?;
         let (reactor, waker) = Reactor::new(&device).map_err(StartError::Resources)?;
         let stop = Arc::new(AtomicBool::new(false));
+        let orders = Arc::default();
+        let mut seed = draw_seed().map_err(StartError::Resources)?;
         let mover = Mover {
-            responder: responder(&config, &mut draw_seed().map_err(StartError::Resources)?),
+            responder: responder(&config, &mut seed),
+            seed,
+            orders: Arc::clone(&orders),
             coalescer: Coalescer::new(ARENA, device.offload()),
             device,
             reactor,
@@ -87,9 +101,25 @@ impl TunGateway {
         Ok(Self {
             endpoint,
             stop,
+            orders,
             waker,
             thread: Some(thread),
         })
+    }
+
+    /// Lets a client in, or changes what it may do; it has to shake hands again.
+    pub fn admit(&self, key: PublicKey, admission: Admission) {
+        self.order(Order::Admit(key, admission));
+    }
+
+    /// Shuts a client out: from now on nothing of it gets in, and nothing reaches it.
+    pub fn shut_out(&self, key: PublicKey) {
+        self.order(Order::ShutOut(key));
+    }
+
+    fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
+        self.waker.wake();
     }
 
     /// Returns where the gateway listens.
@@ -119,8 +149,8 @@ fn responder(config: &TunConfig, seed: &mut Seed) -> Responder {
         mtu,
         now,
     );
-    for (key, allowed) in &config.peers {
-        responder.add_peer(*key, allowed.clone(), || seed.draw(), now);
+    for (key, admission) in &config.peers {
+        responder.add_peer(*key, admission.clone(), || seed.draw(), now);
     }
     responder
 }
@@ -131,8 +161,10 @@ struct Mover {
     reactor: Reactor,
     ports: Ports<RawPort>,
     responder: Responder,
+    seed: Seed,
     clock: Clock,
     stop: Arc<AtomicBool>,
+    orders: Arc<Mutex<Vec<Order>>>,
     intake: Intake,
     inbox: Inbox,
     outbox: Outbox,
@@ -144,6 +176,7 @@ impl Mover {
         let mut ready = Ready::default();
         while !self.stop.load(Ordering::Relaxed) {
             let now = (self.clock)();
+            self.obey(now);
             let has_read = ready.device || !self.intake.is_empty();
             let more_received = ready.sockets && self.receive(now);
             let more_read = has_read && self.read_device(now);
@@ -168,6 +201,19 @@ impl Mover {
                     return;
                 }
             };
+        }
+    }
+
+    fn obey(&mut self, now: Moment) {
+        for order in std::mem::take(&mut *lock(&self.orders)) {
+            match order {
+                Order::Admit(key, admission) => {
+                    let seed = &mut self.seed;
+                    let responder = &mut self.responder;
+                    responder.add_peer(key, admission, || seed.draw(), now);
+                }
+                Order::ShutOut(key) => self.responder.remove_peer(&key),
+            }
         }
     }
 
@@ -240,7 +286,7 @@ impl Mover {
                 .seal(segment.bytes, segment.length, client, space, now);
             match sealed {
                 Ok((to, length)) => self.outbox.commit(to, length),
-                // Nobody has the address, or its owner was never heard.
+                // Nobody has the address, its owner was never heard, or may not be sent it.
                 Err(_) => return,
             }
         }

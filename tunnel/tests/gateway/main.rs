@@ -12,10 +12,12 @@ mod world;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use connector_core::catalogue::Ports;
 use connector_core::network::Prefix;
 use tunnel::device::DeviceConfig;
 use tunnel::far_end::tun::{StartError, TunConfig, TunGateway};
 use tunnel_proto::keys::PrivateKey;
+use tunnel_proto::reach::{Admission, Opening, Openings, Reach};
 
 use self::client::Client;
 use self::world::{in_a_world, now};
@@ -97,6 +99,39 @@ fn a_client_cannot_speak_for_an_address_that_is_not_its_own() {
 }
 
 #[test]
+fn a_client_reaches_what_is_open_to_it_and_nothing_once_it_is_shut_out() {
+    in_a_world(
+        "a_client_reaches_what_is_open_to_it_and_nothing_once_it_is_shut_out",
+        || {
+            let gateway = start();
+            let (open, shut) = (server(), server());
+            gateway.admit(client_key().public_key(), admission(only_port(port(&open))));
+            let mut client = Client::connect(gateway.endpoint(), client_key(), gateway_key());
+            let mut buffer = [0; 64];
+
+            client.send_udp((CLIENT, 4000), (GATEWAY, port(&shut)), b"forbidden");
+            client.send_udp((CLIENT, 4000), (GATEWAY, port(&open)), b"permitted");
+            let (length, from) = open.recv_from(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"permitted");
+            assert!(is_silent(&shut));
+            shut.send_to(b"from a forbidden port", from).unwrap();
+            open.send_to(b"answer", from).unwrap();
+            assert_eq!(client.receive_udp(), b"answer");
+
+            gateway.shut_out(client_key().public_key());
+            client.send_udp((CLIENT, 4000), (GATEWAY, port(&open)), b"after the end");
+            // Somebody else's packet comes through after it: the gateway has seen both.
+            let other = key(3);
+            gateway.admit(other.public_key(), admission(Reach::Everything));
+            let mut other = Client::connect(gateway.endpoint(), other, gateway_key());
+            other.send_udp((CLIENT, 5000), (GATEWAY, port(&open)), b"somebody else");
+            let (length, _) = open.recv_from(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], b"somebody else");
+        },
+    );
+}
+
+#[test]
 fn a_stranger_is_not_answered() {
     in_a_world("a_stranger_is_not_answered", || {
         let gateway = start();
@@ -149,9 +184,27 @@ fn config(listen: SocketAddr) -> TunConfig {
         listen,
         private_key: gateway_key(),
         destinations: vec!["0.0.0.0/0".parse().unwrap()],
-        peers: vec![(client_key().public_key(), vec![Prefix::host(CLIENT.into())])],
+        peers: vec![(client_key().public_key(), admission(Reach::Everything))],
         clock: now,
     }
+}
+
+fn admission(reach: Reach) -> Admission {
+    Admission {
+        addresses: vec![Prefix::host(CLIENT.into())],
+        reach,
+    }
+}
+
+fn only_port(port: u16) -> Reach {
+    Reach::Only(Openings::new([Opening {
+        prefix: Prefix::host(GATEWAY),
+        ports: Ports {
+            tcp: vec![],
+            udp: vec![port..=port],
+        },
+        is_open: true,
+    }]))
 }
 
 /// A program behind the gateway.
@@ -159,6 +212,12 @@ fn server() -> UdpSocket {
     let server = UdpSocket::bind((GATEWAY, 0)).unwrap();
     server.set_read_timeout(Some(LIMIT)).unwrap();
     server
+}
+
+/// Whether nothing has arrived so far.
+fn is_silent(server: &UdpSocket) -> bool {
+    server.set_nonblocking(true).unwrap();
+    server.recv_from(&mut [0; 64]).is_err()
 }
 
 fn port(socket: &UdpSocket) -> u16 {

@@ -21,6 +21,7 @@ use tunnel::netstack::TcpStream;
 use tunnel::userspace::{DialError, FlowEvent, FlowStream, Plan, Settings, Userspace};
 use tunnel_proto::Seed;
 use tunnel_proto::keys::PrivateKey;
+use tunnel_proto::reach::{Admission, Reach};
 
 pub(crate) struct World {
     pub(crate) tunnel: Userspace,
@@ -58,7 +59,10 @@ impl World {
         let site = start_site(options.gateways);
         site.add_peer(
             options.known_key.public_key(),
-            vec!["10.1.0.2".parse().unwrap()],
+            Admission {
+                addresses: vec![OURS.parse().unwrap()],
+                reach: Reach::Everything,
+            },
         );
         if options.dead {
             for number in 0..options.gateways {

@@ -18,6 +18,7 @@ use tunnel_proto::keys::PrivateKey;
 use tunnel_proto::noise::{Opened, Responder, SessionIndex};
 use tunnel_proto::offload::VirtioHeader;
 use tunnel_proto::packet::{Carried, Ends, Headers, Kind, reset_towards, udp_packet};
+use tunnel_proto::reach::{Admission, Reach};
 use tunnel_proto::router::{self, Inward, Output, Outward, Router, SiteIndex};
 
 use crate::model::{Model, RESOURCES};
@@ -681,8 +682,11 @@ fn far_gateway(number: usize, now: Moment) -> FarGateway {
     let mut responder = Responder::new(key, vec![prefix.parse().unwrap()], 1420, now).relaxed();
     let client = PrivateKey::from_bytes([7; 32]).public_key();
     let mut seed = Seed::new(now.since_boot().as_secs());
-    let allowed = vec![connector_core::network::Prefix::host(inner())];
-    responder.add_peer(client, allowed, || seed.draw(), now);
+    let admission = Admission {
+        addresses: vec![connector_core::network::Prefix::host(inner())],
+        reach: Reach::Everything,
+    };
+    responder.add_peer(client, admission, || seed.draw(), now);
     FarGateway {
         address: gateway_address(number),
         responder,

@@ -5,6 +5,7 @@ use connector_core::catalogue::{Endpoint, GatewayId};
 
 use super::*;
 use crate::noise::Responder;
+use crate::reach::{Admission, Reach};
 
 #[test]
 fn the_first_gateway_that_answers_carries_the_packets() {
@@ -412,7 +413,10 @@ fn strict_responder(number: u8) -> Responder {
     let mut seed = Seed::new(u64::from(number));
     responder.add_peer(
         ours().public_key(),
-        vec!["10.1.0.2".parse().unwrap()],
+        Admission {
+            addresses: vec!["10.1.0.2".parse().unwrap()],
+            reach: Reach::Everything,
+        },
         || seed.draw(),
         now,
     );

@@ -9,6 +9,9 @@ pub enum SealError {
     /// There is no session with the peer.
     #[error("there is no session with the peer")]
     NoSession,
+    /// The peer may not be sent the packet.
+    #[error("the peer may not reach where the packet comes from")]
+    NotPermitted,
     /// A buffer is too short.
     #[error("the buffer is too short: the datagram needs {needed} bytes")]
     ShortBuffer {
@@ -32,6 +35,9 @@ pub enum Rejected {
     /// It, or the packet in it, is not well-formed.
     #[error("the datagram is malformed")]
     Malformed,
+    /// The peer may not reach where its packet goes.
+    #[error("the peer may not reach the packet's destination")]
+    NotPermitted,
     /// It was seen before, or is too old to tell.
     #[error("the datagram is a replay")]
     Replayed,

@@ -11,9 +11,11 @@ use super::{
     SealError, SessionIndex,
 };
 use crate::keys::{PrivateKey, PublicKey};
+use crate::reach::{Admission, Direction, Reach};
 
 /// The answering side of WireGuard: one key, many peers, who are known by the
-/// key they prove and reached where they were last heard.
+/// key they prove and reached where they were last heard. Each packet is put
+/// to what its peer may reach.
 pub struct Responder {
     private_key: PrivateKey,
     destinations: Vec<Prefix>,
@@ -28,7 +30,7 @@ pub struct Responder {
 
 struct Client {
     key: PublicKey,
-    allowed: Vec<Prefix>,
+    admission: Admission,
     peer: Peer,
     endpoint: Option<SocketAddr>,
     last_received: Option<Moment>,
@@ -44,7 +46,7 @@ pub struct Received<'a> {
 }
 
 impl Responder {
-    /// Creates a responder whose peers may reach `destinations`.
+    /// Creates a responder whose peers may reach `destinations` at most.
     #[must_use]
     pub fn new(
         private_key: PrivateKey,
@@ -72,12 +74,12 @@ impl Responder {
         self
     }
 
-    /// Lets a peer in that may use the inner addresses `allowed`; replaces an
-    /// earlier entry for the key. `random` is where its session number is drawn from.
+    /// Lets a peer in; replaces an earlier entry for the key. `random` is where
+    /// its session number is drawn from.
     pub fn add_peer(
         &mut self,
         key: PublicKey,
-        allowed: Vec<Prefix>,
+        admission: Admission,
         mut random: impl FnMut() -> u64,
         now: Moment,
     ) {
@@ -93,14 +95,14 @@ impl Responder {
             remote: key,
             index,
             filter: InnerFilter {
-                sources: allowed.clone(),
+                sources: admission.addresses.clone(),
                 destinations: self.destinations.clone(),
             },
             mtu: self.mtu,
         };
         let client = Client {
             key,
-            allowed,
+            admission,
             peer: self.doorkeeper.peer(config, now),
             endpoint: None,
             last_received: None,
@@ -113,6 +115,14 @@ impl Responder {
     pub fn remove_peer(&mut self, key: &PublicKey) {
         if let Some(index) = self.by_key.remove(key) {
             self.clients.remove(&index);
+        }
+    }
+
+    /// Changes what a peer may reach, from its next packet on.
+    pub fn set_reach(&mut self, key: &PublicKey, reach: Reach) {
+        let index = self.by_key.get(key);
+        if let Some(client) = index.and_then(|index| self.clients.get_mut(index)) {
+            client.admission.reach = reach;
         }
     }
 
@@ -146,6 +156,11 @@ impl Responder {
         let opened = client.peer.open(datagram, from.ip(), out, now)?;
         client.endpoint = Some(from);
         client.last_received = Some(now);
+        if let Opened::Packet(packet) = &opened
+            && !client.admission.reach.covers(packet, Direction::ToSite)
+        {
+            return Err(Rejected::NotPermitted);
+        }
         Ok(Received {
             from: client.key,
             opened,
@@ -158,7 +173,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// No session with a peer of that address, or a buffer too short.
+    /// No session with a peer of that address, a packet that it may not be sent,
+    /// or a buffer too short.
     pub fn seal(
         &mut self,
         plain: &mut [u8],
@@ -169,6 +185,10 @@ impl Responder {
     ) -> Result<(SocketAddr, usize), SealError> {
         let client = self.client_at_mut(to).ok_or(SealError::NoSession)?;
         let endpoint = client.endpoint.ok_or(SealError::NoSession)?;
+        let packet = plain.get(..length).unwrap_or_default();
+        if !client.admission.reach.covers(packet, Direction::ToPeer) {
+            return Err(SealError::NotPermitted);
+        }
         let sealed = client.peer.seal(plain, length, out, now)?;
         Ok((endpoint, sealed))
     }
@@ -219,7 +239,8 @@ impl Responder {
 
 impl Client {
     fn speaks_for(&self, inner: IpAddr) -> bool {
-        self.allowed.iter().any(|prefix| prefix.contains(inner))
+        let addresses = &self.admission.addresses;
+        addresses.iter().any(|prefix| prefix.contains(inner))
     }
 }
 

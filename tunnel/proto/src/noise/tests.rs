@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use super::doorkeeper::HANDSHAKES_PER_SECOND;
 use super::*;
 use crate::random::Seed;
+use crate::reach::{Admission, Opening, Openings, Reach};
 
 #[test]
 fn a_handshake_opens_the_way_and_packets_arrive_as_they_were() {
@@ -248,6 +249,56 @@ fn under_a_flood_of_handshakes_the_responder_asks_for_cookies_and_still_serves()
     assert_eq!(asked, 1, "whoever shows the cookie is let in");
 }
 
+#[test]
+fn a_packet_to_what_is_not_open_is_dropped_and_a_changed_reach_counts_from_the_next_one_on() {
+    let mut pair = Pair::new();
+    pair.shake();
+    let key = PrivateKey::from_bytes([1; 32]).public_key();
+    let service = "10.9.0.1".parse().unwrap();
+    let opening = |is_open| {
+        let ports = connector_core::catalogue::Ports {
+            tcp: vec![],
+            udp: vec![53..=53],
+        };
+        let prefix = connector_core::network::Prefix::host(service);
+        Reach::Only(Openings::new([Opening {
+            prefix,
+            ports,
+            is_open,
+        }]))
+    };
+    let mut send = |gateway: &mut Responder, port: u16| {
+        let (from, to) = (([10, 1, 0, 2], 4000).into(), (service, port).into());
+        let packet = crate::packet::udp_packet(from, to, b"x");
+        let (mut plain, mut datagram, mut out) = ([0; WIRE], [0; WIRE], [0; WIRE]);
+        plain[..packet.len()].copy_from_slice(&packet);
+        let sealed = pair
+            .client
+            .seal(&mut plain, packet.len(), &mut datagram, at(0));
+        let datagram = &datagram[..sealed.unwrap()];
+        let received = gateway.handle_datagram(datagram, self::from(), &mut out, at(0));
+        received.map(|received| matches!(received.opened, Opened::Packet(_)))
+    };
+    let gateway = &mut pair.gateway;
+
+    gateway.set_reach(&key, opening(true));
+    assert_eq!(send(gateway, 53), Ok(true));
+    assert_eq!(send(gateway, 54), Err(Rejected::NotPermitted));
+
+    gateway.set_reach(&key, opening(false));
+    assert_eq!(send(gateway, 53), Err(Rejected::NotPermitted));
+
+    gateway.remove_peer(&key);
+    assert_eq!(send(gateway, 53), Err(Rejected::UnknownSession));
+}
+
+fn everywhere(addresses: Vec<connector_core::network::Prefix>) -> Admission {
+    Admission {
+        addresses,
+        reach: Reach::Everything,
+    }
+}
+
 struct Pair {
     client: Peer,
     gateway: Responder,
@@ -268,7 +319,7 @@ impl Pair {
         let mut seed = Seed::new(1);
         gateway.add_peer(
             ours.public_key(),
-            vec!["10.1.0.2".parse().unwrap()],
+            everywhere(vec!["10.1.0.2".parse().unwrap()]),
             || seed.draw(),
             at(0),
         );

@@ -1,6 +1,5 @@
 //! What has to be on the machine before anything is measured: programs, a world to run them in, our release build.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 
 use super::variant::{End, Variant};
+use crate::bench::namespaces::{self, in_a_world, search_path};
 use crate::process::{cargo, note, output, run_aside, succeeds};
 use crate::workspace::Workspace;
 
@@ -49,7 +49,7 @@ impl Prepared {
 /// # Errors
 /// Says what is missing and how to get it.
 pub(super) fn prepare(workspace: &Workspace, variants: &[Variant]) -> anyhow::Result<Prepared> {
-    let is_root = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
+    let is_root = namespaces::is_root();
     File::options()
         .read(true)
         .write(true)
@@ -74,26 +74,6 @@ pub(super) fn prepare(workspace: &Workspace, variants: &[Variant]) -> anyhow::Re
         is_root,
         has_ours: ours_at_either_end(variants),
     })
-}
-
-fn in_a_world(is_root: bool) -> Command {
-    // Root needs no user namespace, and without one keeps the right to large socket buffers, as a service has it.
-    let mut command = if is_root {
-        // A little ahead of whatever else runs here. What cannot be had is gone without.
-        let mut nice = Command::new("nice");
-        nice.args(["-n", "-15", "unshare"]);
-        nice
-    } else {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-root-user"]);
-        unshare
-    };
-    command
-        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        // The shell stays as process 1, which ignores Ctrl-C; what it runs does not.
-        .args(["sh", "-ec", ENTER, "sh"])
-        .env("PATH", search_path());
-    command
 }
 
 fn install_packages(is_root: bool) -> anyhow::Result<()> {
@@ -199,16 +179,6 @@ fn is_ours(end: End) -> bool {
 fn is_installed(program: &str) -> bool {
     std::env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
 }
-
-/// The search path with the folders of system programs, which a plain user's may lack.
-fn search_path() -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
-}
-
-/// An empty `/run` for keys, names of namespaces and control sockets, and then what is asked.
-const ENTER: &str = "umask 077; mount -t tmpfs tmpfs /run; mkdir -p /run/netns /run/wireguard; ip link set lo up; \"$@\"; exit $?";
 
 /// What the measurement calls, and the Debian package that has it.
 const PROGRAMS: [(&str, &str); 5] = [
