@@ -173,6 +173,16 @@ pub fn repair(state: &PrivateDir, dry_run: bool) -> Result<Vec<Change>, RepairEr
     imp::repair(state, dry_run)
 }
 
+/// Returns whether some service steers this machine, or has left traces, whatever
+/// any journal says. Only Linux can be asked; it takes the rights of a guard.
+///
+/// # Errors
+///
+/// If the system does not tell.
+pub fn has_traces() -> io::Result<bool> {
+    imp::has_traces()
+}
+
 /// One change to the machine, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change(String);

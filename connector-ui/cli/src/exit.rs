@@ -1,6 +1,7 @@
 //! How the command ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use connector_ipc::frame::{EncodeError, TooLong};
@@ -69,6 +70,11 @@ pub(crate) enum Failure {
     Refused(#[from] connector_ipc::Failure),
     #[error("you did not finish signing in within {}", limit(*.0))]
     SignInTimedOut(u64),
+    #[error(
+        "{} has nothing to undo, but this machine's traffic is still steered",
+        .0.display()
+    )]
+    JournalElsewhere(PathBuf),
     #[error("the service is running, and looks after the machine itself")]
     StillRunning,
     #[error("the service did not answer within {}", limit(*.0))]
@@ -113,6 +119,7 @@ impl Failure {
             | Self::Garbled(_)
             | Self::Input(_)
             | Self::Io(_)
+            | Self::JournalElsewhere(_)
             | Self::Log(_)
             | Self::Output(_)
             | Self::Repair(_)
@@ -130,7 +137,8 @@ impl Failure {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
             Self::Connect(ConnectError::NotRunning { .. }) => Some(
                 "Start the system's with `sudo ztnad`, or one of your own with `ztnad --userspace`; \
-                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
+                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET. \
+                 If it crashed and names or connections fail since, run `sudo ztna repair`.",
             ),
             Self::NoneOfYourOwn(_) => Some(
                 "Start one of your own with `ztnad --userspace`; \
@@ -165,6 +173,10 @@ impl Failure {
                     None
                 }
             }),
+            Self::JournalElsewhere(_) => Some(
+                "Name the service's directory with --state-dir, as it was started with; \
+                 if that service still runs, `ztna down` undoes it.",
+            ),
             Self::Repair(_) => Some(
                 "Run it as the user that ran the service, for the system's as root: `sudo ztna repair`.",
             ),

@@ -32,6 +32,10 @@ pub(crate) fn run(args: &RepairArgs, printer: &Printer) -> Result<Exit, Failure>
         Vec::new()
     };
 
+    // Where that cannot be told, the journal's word has to do.
+    if changes.is_empty() && steering::has_traces().unwrap_or(false) {
+        return Err(Failure::JournalElsewhere(directory));
+    }
     let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
     if args.format.json {
         let value = json!({"dry_run": args.dry_run, "changes": texts});

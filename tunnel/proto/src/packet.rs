@@ -6,7 +6,9 @@ mod translate;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::reply::{prohibited, reset_of, reset_towards, too_big, udp_packet, unreachable};
+pub use self::reply::{
+    echo_reply, prohibited, reset_of, reset_towards, too_big, udp_packet, unreachable,
+};
 pub use self::translate::{Rewrite, clamp_mss, rewrite_quoted};
 use crate::ip::TcpFlags;
 

@@ -15,6 +15,7 @@ use tunnel_proto::Seed;
 use tunnel_proto::ip::IpView;
 use tunnel_proto::keys::{PrivateKey, PublicKey};
 use tunnel_proto::noise::{Opened, Rejected, Responder, SealError};
+use tunnel_proto::packet::{self, Headers};
 use tunnel_proto::reach::{Admission, Reach};
 
 use super::{Command, FarCounters, GatewayConfig, Handler, lock};
@@ -256,7 +257,11 @@ impl Driver {
             let mut stack = self.netstack.lock();
             let mut link = Downlink::new(&mut self.gateways, &mut self.counters, now);
             for (start, end) in self.packets.drain(..) {
-                stack.handle_packet(&self.plain[start..end], &mut link, now);
+                let packet = &self.plain[start..end];
+                match pong(packet, &self.services) {
+                    Some(pong) => link.transmit(pong.len(), |room| room.copy_from_slice(&pong)),
+                    None => stack.handle_packet(packet, &mut link, now),
+                }
             }
             drop(stack);
             self.pump(now);
@@ -301,6 +306,15 @@ impl Driver {
         }
         while self.connections.try_join_next().is_some() {}
     }
+}
+
+/// Returns what a machine that has a service answers to a ping.
+fn pong(packet: &[u8], services: &BTreeMap<SocketAddr, Handler>) -> Option<Vec<u8>> {
+    let headers = Headers::parse(packet)?;
+    let from = SocketAddr::new(headers.destination, 0);
+    let to = SocketAddr::new(headers.destination, u16::MAX);
+    services.range(from..=to).next()?;
+    packet::echo_reply(packet, &headers)
 }
 
 /// Encrypts packets for clients, each through the gateway that heard it last.

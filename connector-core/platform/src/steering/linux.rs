@@ -217,6 +217,10 @@ pub(crate) fn ranges_in_use() -> io::Result<Vec<Prefix>> {
     kernel::ranges_in_use()
 }
 
+pub(crate) fn has_traces() -> io::Result<bool> {
+    nft::is_there()
+}
+
 /// The guard as this process has loaded it.
 #[derive(Debug, Default)]
 struct Guard {

@@ -54,6 +54,29 @@ pub fn too_big(packet: &[u8], headers: &Headers, mtu: u16) -> Option<Vec<u8>> {
     error_about(packet, headers, [3, 4], [2, 0], [0, 0, high, low])
 }
 
+/// Returns the answer to an echo request, as whoever it was sent to gives it (RFC
+/// 792; RFC 4443, section 4.2); none for anything else, fragments included.
+#[must_use]
+pub fn echo_reply(packet: &[u8], headers: &Headers) -> Option<Vec<u8>> {
+    if !matches!(
+        headers.kind,
+        Kind::Echo {
+            is_request: true,
+            ..
+        }
+    ) || !headers.whole
+    {
+        return None;
+    }
+    let mut message = packet.get(headers.transport..headers.length)?.to_vec();
+    let kind = match headers.source {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(_) => 129,
+    };
+    message[..4].copy_from_slice(&[kind, 0, 0, 0]);
+    Some(icmp_packet(headers.destination, headers.source, message))
+}
+
 /// Returns a UDP datagram as an IP packet.
 #[must_use]
 pub fn udp_packet(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
@@ -89,9 +112,9 @@ fn error_about(
     if !answerable {
         return None;
     }
-    let (kind, protocol, most) = match headers.source {
-        IpAddr::V4(_) => (v4, ICMP, MAX_QUOTED_V4),
-        IpAddr::V6(_) => (v6, ICMP_V6, MAX_QUOTED_V6),
+    let (kind, most) = match headers.source {
+        IpAddr::V4(_) => (v4, MAX_QUOTED_V4),
+        IpAddr::V6(_) => (v6, MAX_QUOTED_V6),
     };
     let quoted = &packet[..headers.length.min(packet.len()).min(most)];
     let mut message = Vec::with_capacity(8 + quoted.len());
@@ -100,13 +123,17 @@ fn error_about(
     message.extend(rest);
     message.extend(quoted);
     // From where the packet was going: its sender knows that address.
-    let (from, to) = (headers.destination, headers.source);
-    let sum = match from {
-        IpAddr::V4(_) => !checksum::fold(checksum::sum(&message)),
-        IpAddr::V6(_) => checksum::transport(from, to, ICMP_V6, &message),
+    Some(icmp_packet(headers.destination, headers.source, message))
+}
+
+/// Returns an ICMP message, whose checksum is zero still, as an IP packet.
+fn icmp_packet(from: IpAddr, to: IpAddr, mut message: Vec<u8>) -> Vec<u8> {
+    let (protocol, sum) = match from {
+        IpAddr::V4(_) => (ICMP, !checksum::fold(checksum::sum(&message))),
+        IpAddr::V6(_) => (ICMP_V6, checksum::transport(from, to, ICMP_V6, &message)),
     };
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    Some(ip_packet(from, to, protocol, &message))
+    ip_packet(from, to, protocol, &message)
 }
 
 fn ip_packet(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> Vec<u8> {

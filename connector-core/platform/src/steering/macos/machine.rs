@@ -24,6 +24,10 @@ pub(crate) fn repair(state: &PrivateDir, dry_run: bool) -> Result<Vec<Change>, R
     sequence::repair(&MacOs, state, dry_run)
 }
 
+pub(crate) fn has_traces() -> io::Result<bool> {
+    Ok(false)
+}
+
 pub(crate) fn ranges_in_use() -> io::Result<Vec<Prefix>> {
     let routes = routing_socket::routes()?;
     let mut ranges: Vec<Prefix> = routes.into_iter().map(|route| route.prefix).collect();

@@ -94,6 +94,15 @@ fn repair_after_a_crash_leaves_the_machine_as_it_was_and_a_restart_needs_none() 
         dead.part("firewall")
     );
 
+    let nowhere = scene.path("elsewhere").display().to_string();
+    let elsewhere = office.connector.ztna(&["repair", "--state-dir", &nowhere]);
+    let told = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(
+        told.contains("still steered") && told.contains("--state-dir"),
+        "{told}"
+    );
+    assert!(!elsewhere.status.success());
+
     let dry = repair(&office.connector, true);
     let told = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(dry.status.success(), "{dry:?}");

@@ -12,7 +12,7 @@ use e2e::process::{Running, read};
 use e2e::scene::Scene;
 use e2e::service::{Connector, active_gateway};
 use e2e::wait::{DEADLINE, until};
-use e2e::world::LAPTOP;
+use e2e::world::{LAPTOP, laptop_runs};
 use serde_json::Value;
 
 use super::{Office, WIKI};
@@ -327,6 +327,9 @@ fn programs_are_told_when_no_gateway_answers_and_served_when_one_does() {
     });
     let curl = e2e::curl::Curl::direct(&scene);
     assert_eq!(curl.fetch(Form::Absolute, WIKI, &[]).status, 200);
+
+    let (exit, ping) = laptop_runs("ping", &["-c", "1", "-W", "5", "wiki.corp.test"]);
+    assert_eq!(exit, 0, "{ping}");
 
     for gateway in ["hq-1", "hq-2"] {
         lab.pull(&format!("gateways/{gateway}/stop"), &Value::Null);
