@@ -380,6 +380,9 @@ pub struct AccessReport {
     pub title: Option<String>,
     /// The site whose gateway would carry it.
     pub site: Option<String>,
+    /// Whether none of that site's gateways answered when they were last called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_site_silent: bool,
     /// Seconds that the permit may be relied on.
     pub lease_seconds: Option<u64>,
     /// The checks that do not pass.

@@ -4,7 +4,7 @@ mod convert;
 
 use std::sync::Arc;
 
-use connector_core::catalogue::Resource;
+use connector_core::catalogue::{Resource, SiteId};
 use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
 use connector_core::identity::Session;
@@ -16,6 +16,7 @@ use connector_ipc::{
 use connector_platform::clock;
 use tokio::sync::watch;
 use tunnel::userspace::SiteStatus;
+use tunnel_proto::gateways::GatewayState as State;
 use url::Url;
 
 use crate::adapters::authorizer::Authorizer;
@@ -123,6 +124,17 @@ impl View {
                 .map(|check| convert::check(check, &snapshot.facts, clock::now()))
                 .collect(),
         }
+    }
+
+    /// Returns whether no gateway of a site answers, as far as that was tried.
+    pub(crate) fn is_silent(&self, site: &SiteId) -> bool {
+        let sites = self.tunnel.status();
+        let states = sites
+            .iter()
+            .filter(|known| known.id == *site)
+            .flat_map(|known| known.gateways.iter().map(|gateway| gateway.state));
+        let is_of_use = |state| matches!(state, State::InUse | State::Idle);
+        states.clone().any(|state| state == State::Silent) && !states.into_iter().any(is_of_use)
     }
 
     /// Returns the checks that do not pass.

@@ -110,7 +110,12 @@ fn render(report: &AccessReport, screen: Screen) -> String {
         decision.subject.as_deref().unwrap_or("nobody is signed in"),
     );
     if let Some(site) = &report.site {
-        table.field("Site", site);
+        let silent = if report.is_site_silent {
+            ", whose gateways do not answer right now: connections fail until one does"
+        } else {
+            ""
+        };
+        table.field("Site", format!("{site}{silent}"));
     }
     if let Some(lease) = report.lease_seconds {
         table.field("Valid for", seconds(lease));
@@ -375,6 +380,16 @@ Record      d-1
         now: 0,
     };
 
+    #[test]
+    fn gateways_that_do_not_answer_are_told_of() {
+        let report = AccessReport {
+            is_site_silent: true,
+            ..permitted()
+        };
+
+        assert!(render(&report, SCREEN).contains("whose gateways do not answer right now"));
+    }
+
     fn permitted() -> AccessReport {
         let denied = denied();
         AccessReport {
@@ -386,6 +401,7 @@ Record      d-1
                 remedy: None,
                 ..denied.decision
             },
+            is_site_silent: false,
             lease_seconds: Some(300),
             checks_unmet: Vec::new(),
             ..denied
@@ -417,6 +433,7 @@ Record      d-1
             },
             title: Some("Company wiki".into()),
             site: Some("hq".into()),
+            is_site_silent: false,
             lease_seconds: None,
             checks_unmet: vec![CheckReport {
                 id: "firewall".into(),

@@ -90,6 +90,7 @@ pub(crate) fn access(outcome: Outcome, reason: &str) -> Reply {
         decision: decision(outcome, reason),
         title: Some("Company wiki".into()),
         site: Some("hq".into()),
+        is_site_silent: false,
         lease_seconds: None,
         checks_unmet: vec![firewall()],
     })

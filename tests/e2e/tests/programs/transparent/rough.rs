@@ -346,6 +346,9 @@ fn programs_are_told_when_no_gateway_answers_and_served_when_one_does() {
     assert_eq!(again.exit, COULD_NOT_CONNECT, "{told:?} {again:?}");
     assert!(again.took < Duration::from_secs(2), "{again:?}");
 
+    let (_, why) = connector.ask(&["why", "wiki.corp.test:80"]);
+    assert_eq!(why["is_site_silent"], true, "{why}");
+
     lab.pull("gateways/hq-2/start", &Value::Null);
     until(
         "the wiki through the gateway that is back",

@@ -95,6 +95,9 @@ pub(super) async fn ask(
     Ok(AccessReport {
         last_refused: last_refused.map(Box::new),
         title: resource.as_ref().map(|resource| resource.title.to_string()),
+        is_site_silent: resource
+            .as_ref()
+            .is_some_and(|resource| view.is_silent(&resource.site)),
         site: resource.map(|resource| resource.site.to_string()),
         lease_seconds,
         checks_unmet: match answer {
