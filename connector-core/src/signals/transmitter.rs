@@ -59,15 +59,13 @@ impl Transmitter {
                 error: "more than 16 critical_subject_members".to_owned(),
             });
         }
+        let secure = |text: &str| secure(text, issuer);
+        let optional = |text: Option<&str>| text.map(secure).transpose();
         Ok(Self {
             jwks: secure(&raw.jwks_uri)?,
             streams: secure(&raw.configuration_endpoint)?,
-            status: raw.status_endpoint.as_deref().map(secure).transpose()?,
-            verification: raw
-                .verification_endpoint
-                .as_deref()
-                .map(secure)
-                .transpose()?,
+            status: optional(raw.status_endpoint.as_deref())?,
+            verification: optional(raw.verification_endpoint.as_deref())?,
             critical_members: raw.critical_subject_members,
         })
     }
@@ -161,15 +159,20 @@ impl StreamConfiguration {
         Ok(Self {
             id: stream.stream_id,
             audience,
-            endpoint: secure(&endpoint.ok_or(InvalidTransmitter::NoPoll)?)?,
+            endpoint: secure(&endpoint.ok_or(InvalidTransmitter::NoPoll)?, issuer)?,
         })
     }
 }
 
-fn secure(text: &str) -> Result<Url, InvalidTransmitter> {
+/// Reads where to send secrets to. What the network says of an issuer that is elsewhere
+/// leads to no service of this machine.
+fn secure(text: &str, issuer: &Url) -> Result<Url, InvalidTransmitter> {
     let insecure = || InvalidTransmitter::InsecureEndpoint(text.chars().take(200).collect());
     let url: Url = text.parse().map_err(|_| insecure())?;
-    is_secure(&url).then_some(url).ok_or_else(insecure)
+    let is_as_safe = url.scheme() == "https" || issuer.scheme() == "http";
+    (is_secure(&url) && is_as_safe)
+        .then_some(url)
+        .ok_or_else(insecure)
 }
 
 fn malformed(error: &serde_json::Error) -> InvalidTransmitter {
@@ -182,7 +185,9 @@ fn malformed(error: &serde_json::Error) -> InvalidTransmitter {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTransmitter {
     /// An endpoint that secrets must not be sent to.
-    #[error("the transmitter names the endpoint {0:?}; use https, or http on a loopback address")]
+    #[error(
+        "the transmitter names the endpoint {0:?}; use https; http is for an issuer on a loopback address"
+    )]
     InsecureEndpoint(String),
     /// No such document.
     #[error("the transmitter's answer cannot be read: {error}")]
@@ -282,6 +287,7 @@ mod tests {
         for (member, value) in [
             ("issuer", json!("https://evil.test")),
             ("jwks_uri", json!("http://t.test/jwks")),
+            ("jwks_uri", json!("http://127.0.0.1:8080/jwks")),
             ("configuration_endpoint", json!("ftp://t.test/")),
             ("status_endpoint", json!("http://10.0.0.1/")),
             ("verification_endpoint", json!("no url")),

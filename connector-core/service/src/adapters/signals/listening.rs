@@ -11,6 +11,7 @@ use connector_core::signals::{
 };
 use connector_platform::clock;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Config;
 use super::kept::Kept;
@@ -97,6 +98,7 @@ impl Listener {
         let mut prove = true;
         loop {
             let (request, limit) = self.next_poll(prove);
+            let asked_at = Instant::now();
             let answer = match stream.poll(&request, limit).await {
                 Ok(answer) => answer,
                 // A long poll may outlast its time, or have been swallowed on the way: the
@@ -107,6 +109,10 @@ impl Listener {
                 }
                 Err(error) => return Err(error),
             };
+            if !prove && answer.sets.is_empty() {
+                // A transmitter that does not let polls wait is asked once in a while.
+                tokio::time::sleep_until(asked_at + BETWEEN_EMPTY_POLLS).await;
+            }
             prove = false;
             self.answers.forget(&request);
             let Some(problem) = self.deal_with(&mut stream, answer, &mut is_enabled).await else {
@@ -257,9 +263,12 @@ impl Answers {
 async fn verify(stream: &mut Stream<'_>, token: &str) -> Result<SecurityEvent, Dealt> {
     let now = clock::now().wall;
     let mut verified = stream.verifier.verify(token, &stream.keys, now);
-    if matches!(verified, Err(RefusedToken::UnknownKey(_))) {
+    // A key may be new, under a name of its own or another's.
+    let is_unknown = matches!(verified, Err(RefusedToken::UnknownKey(_)));
+    if is_unknown || matches!(verified, Err(RefusedToken::WrongSignature)) {
         match stream.refresh_keys().await {
             Ok(true) => verified = stream.verifier.verify(token, &stream.keys, now),
+            Ok(false) if !is_unknown => {}
             Ok(false) => return Err(Dealt::Later("its key is not known yet".to_owned())),
             Err(error) => return Err(Dealt::Later(error.to_string())),
         }
@@ -284,6 +293,9 @@ fn pause(failures: u32) -> Duration {
 
 /// Below the idle limits of usual proxies.
 const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// What waits for an event is told of it at once all the same.
+const BETWEEN_EMPTY_POLLS: Duration = Duration::from_secs(1);
 
 /// Enough for a slow network.
 const SHORT_POLL: Duration = Duration::from_secs(10);
