@@ -1,3 +1,4 @@
+mod documents;
 mod policy;
 
 use std::io;
@@ -30,7 +31,19 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 12] = [
+    Target {
+        name: "authzen",
+        run: documents::authzen,
+    },
+    Target {
+        name: "configuration",
+        run: documents::configuration,
+    },
+    Target {
+        name: "decision-log",
+        run: documents::decision_log,
+    },
     Target {
         name: "dns",
         run: dns,
@@ -54,6 +67,14 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "policy-store",
         run: policy::store,
+    },
+    Target {
+        name: "signals",
+        run: documents::signals,
+    },
+    Target {
+        name: "transmitter",
+        run: documents::transmitter,
     },
     Target {
         name: "wireguard",
