@@ -1,29 +1,24 @@
 //! Keeps the policy store of this device in step with the control plane's, and
 //! decides by it.
 
+mod embedded;
 mod kept;
 mod shelf;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::authzen::{AccessRequest, Decision};
-use connector_core::catalogue::Resource;
 use connector_core::configuration::PolicyMode;
 use connector_core::connector::Event;
-use connector_core::identity::Person;
 use connector_core::jws::PublicKey;
-use connector_core::time::Moment;
 use connector_platform::clock;
 use connector_platform::private::{PrivateDir, PrivateError};
-use connector_policy::evaluation::{Circumstances, DecisionPoint};
-use connector_policy::head::Head;
 use connector_policy::pack;
-use connector_policy::snapshot::Snapshot;
 use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
 use tokio::sync::watch;
 
+pub(crate) use self::embedded::Embedded;
 use self::kept::Kept;
 pub(crate) use self::shelf::Shelf;
 use super::control::{ApiError, ControlPlane, ControlState, Fetched, HostCredential, Validator};
@@ -44,7 +39,7 @@ pub(crate) struct Config {
 pub(crate) struct Policies {
     embedded: Embedded,
     shelf: Shelf,
-    _task: Task,
+    _tasks: [Task; 2],
 }
 
 /// What people can be shown of policies, and of what they decided.
@@ -56,21 +51,6 @@ pub(crate) struct Shown {
     pub(crate) mode: Option<PolicyMode>,
     /// Where the decisions are recorded.
     pub(crate) log_dir: PathBuf,
-}
-
-/// The embedded decision point: what the policies in force say.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Embedded(Arc<Mutex<Point>>);
-
-#[derive(Debug, Default)]
-struct Point {
-    /// With the head that put the policies in force, and says for how long.
-    deciding: Option<(Head, DecisionPoint)>,
-    /// The policies that were last in force: what they hide stays hidden when they expire.
-    last: Option<Arc<Snapshot>>,
-    was_asked: bool,
-    /// When the control plane was last heard of.
-    heard_at: Moment,
 }
 
 impl Policies {
@@ -97,9 +77,12 @@ impl Policies {
             validator: None,
         };
         Ok(Self {
+            _tasks: [
+                Task::spawn(expire(embedded.clone(), keeping.events.clone())),
+                Task::spawn(keeping.run()),
+            ],
             embedded,
             shelf,
-            _task: Task::spawn(keeping.run()),
         })
     }
 
@@ -115,71 +98,6 @@ impl Policies {
 
     pub(crate) fn embedded(&self) -> Embedded {
         self.embedded.clone()
-    }
-}
-
-impl Embedded {
-    /// Decides by the policies in force; none are if there is no answer.
-    pub(crate) fn decide(&self, request: &AccessRequest) -> Option<Decision> {
-        let mut point = self.lock();
-        point.was_asked = true;
-        let now = clock::now();
-        let silence = now.moment.since(point.heard_at);
-        let circumstances = Circumstances {
-            offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
-            ..Circumstances::default()
-        };
-        let (head, deciding) = point.deciding.as_mut()?;
-        if !head.is_good(now.wall) {
-            return None;
-        }
-        let decision = deciding.decide(request, &circumstances);
-        let difference = deciding.differs(&decision, request, &circumstances);
-        Some(Decision {
-            difference: difference.map(Arc::new),
-            answered_by: Some("embedded".into()),
-            ..decision
-        })
-    }
-
-    /// Returns whether the policies in force, or those that were last, hide a resource from a
-    /// person. With none in this run, nobody knows.
-    pub(crate) fn hides(&self, person: &Person, resource: &Resource) -> bool {
-        let point = self.lock();
-        let last = point.last.as_ref();
-        last.is_some_and(|last| last.hides(person, resource))
-    }
-
-    fn activate(&self, activated: &Activated) {
-        let shadow = match &activated.shadow {
-            Some(Ok(shadow)) => Some(Arc::clone(shadow)),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "The candidate policies cannot be evaluated");
-                None
-            }
-            None => None,
-        };
-        let point = DecisionPoint::new(Arc::clone(&activated.snapshot), shadow);
-        let mut known = self.lock();
-        known.last = Some(Arc::clone(&activated.snapshot));
-        known.deciding = Some((activated.head.clone(), point));
-    }
-
-    fn deactivate(&self) {
-        self.lock().deciding = None;
-    }
-
-    fn heard(&self) {
-        self.lock().heard_at = clock::now().moment;
-    }
-
-    /// Returns whether any answer rests on these policies.
-    fn was_asked(&self) -> bool {
-        self.lock().was_asked
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Point> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -290,7 +208,6 @@ impl Keeping {
             match effect {
                 Effect::Activate(activated) => self.activate(&activated).await,
                 Effect::Deactivate => {
-                    tracing::warn!("The policies have expired");
                     self.embedded.deactivate();
                     // The same head may become good again, when a clock is put right.
                     self.validator = None;
@@ -331,17 +248,26 @@ impl Keeping {
     /// Has what rests on the policies decided again. With a policy server alone,
     /// nothing does, and live flows are not to depend on its being there now.
     async fn tell(&self, commit: &str) {
-        if !self.embedded.was_asked() {
-            return;
-        }
-        // A driver that has ended wants no report.
-        let _ = self
-            .events
-            .send(Event::PolicyChanged {
-                commit: commit.into(),
-            })
-            .await;
+        tell(&self.embedded, &self.events, commit).await;
     }
+}
+
+/// Ends what rests on policies as soon as they expire, whatever else goes on.
+async fn expire(embedded: Embedded, events: Events) {
+    loop {
+        embedded.expire().await;
+        tracing::warn!("The policies have expired");
+        tell(&embedded, &events, "none").await;
+    }
+}
+
+async fn tell(embedded: &Embedded, events: &Events, commit: &str) {
+    if !embedded.was_asked() {
+        return;
+    }
+    let commit = commit.into();
+    // A driver that has ended wants no report.
+    let _ = events.send(Event::PolicyChanged { commit }).await;
 }
 
 /// Why the store could not be kept in step.
@@ -366,9 +292,6 @@ const LEDGER: &str = "connector";
 
 /// How long the control plane may hold a request for the next head.
 const POLL: Duration = Duration::from_secs(50);
-
-/// Longer than a poll and its repetition.
-const OFFLINE_AFTER: Duration = Duration::from_secs(90);
 
 /// Objects in one request, whose names fit a small body.
 const MAX_NAMES: usize = 500;
