@@ -23,10 +23,12 @@ fn a_query_cannot_take_more_than_its_share_of_memory() {
              SELECT {selection}"
         );
 
-        let answer = tables.query(&sql);
+        // On a busy machine, the bound on time may come first.
+        let mut answers = (0..50).map(|_| tables.query(&sql));
+        let answer = answers.find(|answer| !matches!(answer, Err(QueryError::TookTooLong { .. })));
 
         assert!(
-            matches!(answer, Err(QueryError::TooLarge { .. })),
+            matches!(answer, Some(Err(QueryError::TooLarge { .. }))),
             "{selection}: {answer:?}"
         );
     }
