@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::guard::{STAND_IN, TABLE, TABLES};
 use super::netlink::{FILTER, Message, Socket, attributes, field, text};
@@ -74,9 +74,17 @@ pub(super) fn program() -> io::Result<&'static str> {
     reason = "std offers no other way into a child between fork and exec"
 )]
 fn die_with_parent(command: &mut Command) {
-    let in_child = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: the closure only makes one system call, which a child may make
-    // between fork and exec.
+    let parent = getpid();
+    let in_child = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // One that died before that gives no signal any more.
+        match getppid() == Some(parent) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotConnected.into()),
+        }
+    };
+    // SAFETY: the closure only makes system calls, which a child may make between
+    // fork and exec, and allocates nothing.
     unsafe { command.pre_exec(in_child) };
 }
 
