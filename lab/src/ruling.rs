@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use axum::http::StatusCode;
 use connector_core::control::GrantTask;
 
 use crate::clock::Clock;
@@ -108,11 +109,11 @@ impl Ruling {
     ///
     /// # Errors
     ///
-    /// A refusal if it does not wait.
+    /// A refusal if it does not wait, or if connectors would not accept what follows.
     pub fn approve(&self, id: &str) -> Result<GrantTask, Refusal> {
         let mut known = self.known();
         let task = known.requests.approve(id, self.now())?;
-        self.tell_or_log(&known);
+        self.tell_or_refuse(&known)?;
         Ok(task)
     }
 
@@ -120,11 +121,11 @@ impl Ruling {
     ///
     /// # Errors
     ///
-    /// A refusal if it is over.
+    /// A refusal if it is over, or if connectors would not accept what follows.
     pub fn deny(&self, id: &str) -> Result<GrantTask, Refusal> {
         let mut known = self.known();
         let task = known.requests.deny(id, self.now())?;
-        self.tell_or_log(&known);
+        self.tell_or_refuse(&known)?;
         Ok(task)
     }
 
@@ -150,6 +151,17 @@ impl Ruling {
     #[must_use]
     pub fn requests(&self) -> Vec<RequestView> {
         self.known().requests.list()
+    }
+
+    fn tell_or_refuse(&self, known: &Known) -> Result<(), Refusal> {
+        let told = self.tell(known).map(drop);
+        told.map_err(|error| {
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Not everybody could be told",
+                error.to_string(),
+            )
+        })
     }
 
     fn tell_or_log(&self, known: &Known) {
