@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use self::chain::Link;
 use crate::access::{Denial, Destination, Flow, Reason, Workload};
-use crate::authzen::{Access, Difference, Opinion};
+use crate::authzen::{Access, Difference, Granted, Opinion};
 use crate::catalogue::{Resource, ResourceId};
 use crate::configuration::Version;
 use crate::identity::{HostId, Session};
@@ -95,6 +95,8 @@ pub struct Said {
     pub server: Option<Arc<str>>,
     /// How a person who was refused could get access.
     pub access: Access,
+    /// The request for access that the answer rests on.
+    pub granted: Option<Granted>,
     /// When time alone may change the answer.
     pub valid_until: Option<WallTime>,
     /// What the administrator should read.
@@ -314,6 +316,12 @@ impl Said {
                 "max_age": step_up.max_age.map(|age| age.as_secs()),
             });
         }
+        if let Some(granted) = &self.granted {
+            unmapped["request"] = json!({"id": &*granted.request});
+            if let Some(reason) = &granted.reason {
+                unmapped["request"]["reason"] = (&**reason).into();
+            }
+        }
         if let Some(until) = self.valid_until {
             unmapped["valid_until"] = until.unix_millis().into();
         }
@@ -407,6 +415,10 @@ mod tests {
                     max_age: None,
                 }),
             },
+            granted: Some(Granted {
+                request: "request-7".into(),
+                reason: Some("Pay day".into()),
+            }),
             valid_until: Some(WallTime::from_unix_millis(5)),
             ..Said::default()
         };
@@ -423,6 +435,10 @@ mod tests {
         assert_eq!(unmapped["remedy"], "Ask finance.");
         assert_eq!(unmapped["requestable"], "finance-leads");
         assert_eq!(unmapped["step_up"]["acr_values"], "urn:mfa");
+        assert_eq!(
+            unmapped["request"],
+            json!({"id": "request-7", "reason": "Pay day"})
+        );
         assert_eq!(unmapped["valid_until"], 5);
     }
 

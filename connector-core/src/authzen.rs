@@ -163,6 +163,8 @@ pub struct Decision {
     pub reason_admin: Option<Arc<str>>,
     /// How the person could get access.
     pub access: Access,
+    /// The request for access that it rests on, if it does.
+    pub granted: Option<Granted>,
     /// What a candidate for the policies in force says, if it does not agree.
     pub difference: Option<Arc<Difference>>,
 }
@@ -211,6 +213,7 @@ impl Decision {
             valid_until: None,
             reason_admin: None,
             access: Access::default(),
+            granted: None,
             difference: None,
         }
     }
@@ -234,6 +237,15 @@ pub struct Access {
     pub requestable: Option<Arc<str>>,
     /// How to sign in again so that it would be enough.
     pub step_up: Option<StepUp>,
+}
+
+/// A request for access that was approved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// Names the request.
+    pub request: Arc<str>,
+    /// Why the person asked, if the answer says.
+    pub reason: Option<Arc<str>>,
 }
 
 /// A stronger way of signing in (RFC 9470 §3).
@@ -289,6 +301,7 @@ fn decision_of(answer: Value) -> Result<Decision, Malformed> {
             requestable: text(&context, "requestable"),
             step_up: step_up(&context),
         },
+        granted: granted(&context),
         ..Decision::permitted()
     };
     if answer.decision {
@@ -362,6 +375,14 @@ fn seconds(context: &Map<String, Value>, member: &str) -> Result<Option<Duration
                 problem: format!("its {member} is no whole number of seconds"),
             }),
     }
+}
+
+fn granted(context: &Map<String, Value>) -> Option<Granted> {
+    let request = context.get("request")?.as_object()?;
+    Some(Granted {
+        request: text(request, "id")?,
+        reason: text(request, "reason"),
+    })
 }
 
 /// Takes a way to step up as an object with RFC 9470's members, or as its

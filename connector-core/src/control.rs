@@ -1,5 +1,7 @@
 //! The control-plane API on the wire; `docs/control-plane.openapi.yaml` describes it.
 
+mod requests;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,11 @@ use url::{Host, Url};
 
 use crate::audit::chain::LogId;
 use crate::network::Prefix;
+
+pub use self::requests::{
+    GrantAction, GrantAnswer, GrantContext, GrantEntity, GrantRequest, GrantStatus, GrantTask,
+    GrantTasks, GrantTerms, MAX_REASON, is_reason,
+};
 
 /// Where a control plane is discovered, below its base URL.
 pub const DISCOVERY_PATH: &str = ".well-known/ztna-control-plane";
@@ -42,6 +49,10 @@ pub struct Discovery {
     /// `POST` [`ObjectsRequest`]: returns objects of the policy store, as a pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_objects_endpoint: Option<Url>,
+    /// `POST` a [`GrantRequest`]: returns [`GrantAnswer`]. `GET`: returns the session's [`GrantTasks`]. None where
+    /// nobody can ask for access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_request_endpoint: Option<Url>,
 }
 
 /// Asks for objects of the policy store.

@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::company::{self, Rule};
-use crate::control_plane::{ControlPlane, Feed, Policies, Sessions, is_json};
+use crate::control_plane::{ControlPlane, Sessions, is_json};
 use crate::http_server::{self, Task};
 use crate::pdp::{Interference, Pdp};
-use crate::peers::PeerTables;
 use crate::problem::Refusal;
+use crate::ruling::Ruling;
 use crate::ssf::{Emission, Transmitter};
 
 /// What the levers move.
@@ -32,16 +32,10 @@ use crate::ssf::{Emission, Transmitter};
 pub struct AdminConfig {
     /// The control plane.
     pub control_plane: Arc<ControlPlane>,
-    /// The signed configuration.
-    pub feed: Arc<Feed>,
     /// The open sessions.
     pub sessions: Arc<Sessions>,
-    /// The gateways' peers.
-    pub peers: Arc<PeerTables>,
-    /// The decision point, unless somebody else's is used.
-    pub pdp: Option<Arc<Pdp>>,
-    /// The policies that connectors decide by themselves.
-    pub policies: Arc<Policies>,
+    /// The rules, the requests for access, and what follows from them.
+    pub ruling: Arc<Ruling>,
     /// The transmitter of security events.
     pub signals: Arc<Transmitter>,
     /// The gateways that can be stopped.
@@ -131,6 +125,8 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/posture", post(change_posture))
         .route("/lab/policies", post(commit_policies))
         .route("/lab/policies/candidate", post(propose_policies))
+        .route("/lab/requests", get(requests))
+        .route("/lab/requests/{id}/{verb}", post(answer_request))
         .route("/lab/rules", post(change_rules))
         .route("/lab/signals", get(signals).post(emit_signal))
         .route("/lab/signals/lease", post(set_signals_lease))
@@ -168,12 +164,12 @@ async fn refuse_browsers(
 async fn state(State(levers): State<Arc<Levers>>) -> Json<Value> {
     let config = &levers.config;
     Json(json!({
-        "version": config.feed.version(),
+        "version": config.ruling.feed().version(),
         "gateways": config.gateways.list(),
         "sessions": config.sessions.list().await,
-        "peers": config.peers.list(),
-        "decisions": config.pdp.as_ref().map(|pdp| pdp.counts()),
-        "rules": config.pdp.as_ref().map(|pdp| pdp.rules().rules().to_vec()),
+        "peers": config.ruling.peers().list(),
+        "decisions": config.ruling.pdp().map(|pdp| pdp.counts()),
+        "rules": config.ruling.pdp().map(|pdp| pdp.rules().rules().to_vec()),
         "posture": *levers.posture(),
     }))
 }
@@ -183,7 +179,7 @@ async fn decisions(State(levers): State<Arc<Levers>>) -> Result<Response, Refusa
 }
 
 async fn peers(State(levers): State<Arc<Levers>>) -> Response {
-    Json(levers.config.peers.list()).into_response()
+    Json(levers.config.ruling.peers().list()).into_response()
 }
 
 async fn records(State(levers): State<Arc<Levers>>) -> Response {
@@ -204,7 +200,7 @@ async fn revoke_session(
         .end(&id)
         .await
         .map_err(|error| not_found(error.to_string()))?;
-    if let Some(pdp) = &levers.config.pdp {
+    if let Some(pdp) = levers.config.ruling.pdp() {
         pdp.change_rules(|rules| rules.end_session(id));
     }
     Ok(StatusCode::NO_CONTENT)
@@ -262,11 +258,11 @@ async fn change_posture(
 ) -> Result<Json<Value>, Refusal> {
     let posture: RawPosture = read(&headers, body).await?;
     let mut current = levers.posture();
-    if let Some(pdp) = &levers.config.pdp {
+    if let Some(pdp) = levers.config.ruling.pdp() {
         levers.check(pdp.rules().rules(), &posture)?;
     }
     let answer = levers.publish(|document| document.posture = posture.clone())?;
-    if let Some(pdp) = &levers.config.pdp {
+    if let Some(pdp) = levers.config.ruling.pdp() {
         pdp.change_rules(|rules| rules.set_posture(&posture));
     }
     *current = posture;
@@ -281,11 +277,26 @@ async fn change_rules(
     let rules: Vec<Rule> = read(&headers, body).await?;
     let posture = levers.posture();
     levers.check(&rules, &posture)?;
-    let commit = levers.config.policies.commit_rules(&rules);
-    commit.map_err(|error| Refusal::malformed(error.to_string()))?;
-    levers.config.peers.set_rules(&rules);
-    levers.pdp()?.change_rules(|book| book.set_rules(rules));
-    levers.publish(|_| {})
+    levers.pdp()?;
+    let version = levers.config.ruling.set_rules(rules);
+    let version = version.map_err(|error| Refusal::malformed(error.to_string()))?;
+    Ok(Json(json!({"version": version})))
+}
+
+async fn requests(State(levers): State<Arc<Levers>>) -> Response {
+    Json(levers.config.ruling.requests()).into_response()
+}
+
+async fn answer_request(
+    State(levers): State<Arc<Levers>>,
+    Path((id, verb)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let task = match verb.as_str() {
+        "approve" => levers.config.ruling.approve(&id)?,
+        "deny" => levers.config.ruling.deny(&id)?,
+        _ => return Err(not_found(format!("{verb:?} is neither approve nor deny"))),
+    };
+    Ok(Json(task).into_response())
 }
 
 /// Commits files of Cedar, by name.
@@ -298,7 +309,8 @@ async fn commit_policies(
     let files: Vec<(String, String)> = files.into_iter().collect();
     let commit = levers
         .config
-        .policies
+        .ruling
+        .policies()
         .commit(&files, "from the lab's admin");
     let commit = commit.map_err(|error| Refusal::malformed(error.to_string()))?;
     Ok(Json(json!({"commit": commit})))
@@ -314,7 +326,8 @@ async fn propose_policies(
     let files: Vec<(String, String)> = files.into_iter().collect();
     let proposed = levers
         .config
-        .policies
+        .ruling
+        .policies()
         .propose(&files, "a candidate from the lab's admin");
     let commit = proposed.map_err(|error| Refusal::malformed(error.to_string()))?;
     Ok(Json(json!({"commit": commit})))
@@ -362,10 +375,10 @@ async fn set_signals_lease(
 }
 
 impl Levers {
-    fn pdp(&self) -> Result<&Pdp, Refusal> {
+    fn pdp(&self) -> Result<Arc<Pdp>, Refusal> {
         self.config
-            .pdp
-            .as_deref()
+            .ruling
+            .pdp()
             .ok_or_else(|| not_found("decisions are somebody else's here (--pdp)"))
     }
 
@@ -386,7 +399,8 @@ impl Levers {
     ) -> Result<Json<Value>, Refusal> {
         let version = self
             .config
-            .feed
+            .ruling
+            .feed()
             .change(change)
             .map_err(|error| Refusal::malformed(error.to_string()))?;
         Ok(Json(json!({"version": version})))

@@ -133,6 +133,30 @@ pub struct Rule {
     /// The trust level that is needed at least.
     #[serde(default)]
     pub trust_level: Level,
+    /// Who can approve that somebody outside of the groups is let in for a time; nobody unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requestable: Option<String>,
+}
+
+/// Permits one person to reach one resource for a time, as an approved request says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Names the grant in answers and records.
+    pub id: String,
+    /// The request.
+    pub request: String,
+    /// Why the person asked.
+    pub reason: String,
+    /// The person's subject identifier.
+    pub person: String,
+    /// The resource that it is about.
+    pub resource: String,
+    /// The checks that have to pass.
+    pub checks: BTreeSet<String>,
+    /// The trust level that is needed at least.
+    pub trust_level: Level,
+    /// When it ends, in Unix seconds.
+    pub until: u64,
 }
 
 /// How far a device's state can be relied on.

@@ -3,6 +3,7 @@
 mod admission;
 mod assertions;
 mod configuration;
+mod granting;
 mod id_tokens;
 mod policies;
 mod records;
@@ -35,6 +36,7 @@ use self::sessions::Opening;
 use crate::clock::Clock;
 use crate::http_server::{self, Task};
 use crate::problem::Refusal;
+use crate::ruling::Ruling;
 
 pub use self::admission::HostStore;
 pub use self::configuration::{Feed, NotPublished};
@@ -48,14 +50,12 @@ pub use self::sessions::{NoSuchSession, SessionView, Sessions};
 pub struct ControlPlaneConfig {
     /// The time.
     pub clock: Clock,
-    /// The signed configuration in force.
-    pub feed: Arc<Feed>,
     /// Where admitted hosts are remembered.
     pub hosts: HostStore,
     /// Who may verify people.
     pub id_tokens: IdTokens,
-    /// The policies that connectors decide by themselves.
-    pub policies: Arc<Policies>,
+    /// The rules and what follows from them: the signed configuration, the policies, requests for access.
+    pub ruling: Arc<Ruling>,
     /// The open sessions.
     pub sessions: Arc<Sessions>,
 }
@@ -81,10 +81,9 @@ impl ControlPlane {
             assertions: Mutex::new(Assertions::new(base.clone())),
             base,
             clock: config.clock,
-            feed: config.feed,
             id_tokens: config.id_tokens,
-            policies: config.policies,
             records: Mutex::default(),
+            ruling: config.ruling,
             sessions: config.sessions,
         });
         Ok(Self {
@@ -123,7 +122,7 @@ impl ControlPlane {
 }
 
 /// The paths that are served, with their methods.
-pub const ROUTES: [(&str, &str); 9] = [
+pub const ROUTES: [(&str, &str); 11] = [
     ("get", "/.well-known/ztna-control-plane"),
     ("post", "/v1/challenges"),
     ("post", "/v1/hosts"),
@@ -133,6 +132,8 @@ pub const ROUTES: [(&str, &str); 9] = [
     ("post", "/v1/records"),
     ("get", "/v1/policy/head"),
     ("post", "/v1/policy/objects"),
+    ("post", "/v1/access-requests"),
+    ("get", "/v1/access-requests"),
 ];
 
 #[derive(Debug)]
@@ -141,10 +142,9 @@ struct Plane {
     clock: Clock,
     admission: Mutex<Admission>,
     assertions: Mutex<Assertions>,
-    feed: Arc<Feed>,
     id_tokens: IdTokens,
-    policies: Arc<Policies>,
     records: Mutex<Records>,
+    ruling: Arc<Ruling>,
     sessions: Arc<Sessions>,
 }
 
@@ -159,6 +159,8 @@ fn router(plane: Arc<Plane>) -> Router {
         on(MethodFilter::POST, accept_records),
         on(MethodFilter::GET, read_policy_head),
         on(MethodFilter::POST, read_policy_objects),
+        on(MethodFilter::POST, granting::ask),
+        on(MethodFilter::GET, granting::list),
     ];
     ROUTES
         .into_iter()
@@ -202,6 +204,7 @@ async fn discover(State(plane): State<Arc<Plane>>) -> Result<Json<Discovery>, Re
         records_endpoint: Some(endpoint("v1/records")?),
         policy_head_endpoint: Some(endpoint("v1/policy/head")?),
         policy_objects_endpoint: Some(endpoint("v1/policy/objects")?),
+        access_request_endpoint: Some(endpoint("v1/access-requests")?),
     }))
 }
 
@@ -232,7 +235,7 @@ async fn read_configuration(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     plane
-        .read_signed(plane.feed.published(), &headers, query)
+        .read_signed(plane.ruling.feed().published(), &headers, query)
         .await
 }
 
@@ -242,7 +245,7 @@ async fn read_policy_head(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     plane
-        .read_signed(plane.policies.published(), &headers, query)
+        .read_signed(plane.ruling.policies().published(), &headers, query)
         .await
 }
 
@@ -257,7 +260,7 @@ async fn read_policy_objects(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     )];
-    Ok((headers, plane.policies.objects(&request.objects)).into_response())
+    Ok((headers, plane.ruling.policies().objects(&request.objects)).into_response())
 }
 
 async fn open_session(
@@ -437,10 +440,11 @@ async fn keep_house(plane: Arc<Plane>) {
     loop {
         ticks.tick().await;
         plane.sessions.end_expired().await;
-        if let Err(error) = plane.feed.renew_if_due() {
+        plane.ruling.end_lapsed();
+        if let Err(error) = plane.ruling.feed().renew_if_due() {
             tracing::error!(%error, "the configuration cannot be renewed");
         }
-        if let Err(error) = plane.policies.renew_if_due() {
+        if let Err(error) = plane.ruling.policies().renew_if_due() {
             tracing::error!(%error, "the policy head cannot be renewed");
         }
     }

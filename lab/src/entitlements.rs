@@ -15,13 +15,15 @@ use connector_core::name::DomainName;
 use connector_core::network::Prefix;
 use tunnel_proto::reach::{Opening, Openings, Reach};
 
-use crate::company::Rule;
+use crate::company::{Grant, Rule};
+use crate::peers::Guest;
 
 /// Who may reach what, as far as a gateway can tell; nobody anything, unless told.
 #[derive(Debug, Clone, Default)]
 pub struct Entitlements {
     catalogue: Arc<Catalogue>,
     basis: Basis,
+    grants: Vec<Grant>,
 }
 
 /// What entitlements follow from.
@@ -54,7 +56,11 @@ impl Entitlements {
     /// Returns what `basis` grants of the resources of `catalogue`.
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, basis: Basis) -> Self {
-        Self { catalogue, basis }
+        Self {
+            catalogue,
+            basis,
+            grants: Vec::new(),
+        }
     }
 
     /// Replaces the rules, if it is rules that decide.
@@ -64,9 +70,14 @@ impl Entitlements {
         }
     }
 
-    /// Returns what a member of `groups` may reach in these surroundings.
+    /// Replaces what is open to single people for a time.
+    pub fn set_grants(&mut self, grants: &[Grant]) {
+        self.grants = grants.to_vec();
+    }
+
+    /// Returns what a session may reach in these surroundings.
     #[must_use]
-    pub fn reach(&self, groups: &BTreeSet<String>, surroundings: &Surroundings) -> Reach {
+    pub fn reach(&self, guest: &Guest, surroundings: &Surroundings) -> Reach {
         let resolver = Opening {
             prefix: Prefix::host(surroundings.resolver),
             ports: Ports {
@@ -77,7 +88,7 @@ impl Entitlements {
         };
         let names = surroundings.records.iter().flat_map(|(name, addresses)| {
             let destination = Destination::Name(name.clone());
-            let ports = self.open_ports(groups, &surroundings.site, &destination);
+            let ports = self.open_ports(guest, &surroundings.site, &destination);
             addresses.iter().map(move |address| Opening {
                 prefix: Prefix::host(*address),
                 ports: ports.clone(),
@@ -86,7 +97,7 @@ impl Entitlements {
         });
         let own = |resource: &&Arc<Resource>| resource.site == surroundings.site;
         let prefixes = self.catalogue.resources().filter(own).flat_map(|resource| {
-            let is_open = self.entitles(groups, resource);
+            let is_open = self.entitles(guest, resource);
             resource.prefixes.iter().map(move |prefix| Opening {
                 prefix: *prefix,
                 ports: resource.ports.clone(),
@@ -99,12 +110,7 @@ impl Entitlements {
     }
 
     /// Of several resources with the same name, the most specific one that offers a port has it.
-    fn open_ports(
-        &self,
-        groups: &BTreeSet<String>,
-        site: &SiteId,
-        destination: &Destination,
-    ) -> Ports {
+    fn open_ports(&self, guest: &Guest, site: &SiteId, destination: &Destination) -> Ports {
         let is_open = |protocol| {
             let flow = Flow {
                 destination: destination.clone(),
@@ -113,7 +119,7 @@ impl Entitlements {
             };
             match self.catalogue.lookup(&flow) {
                 Lookup::Offered(resource) => {
-                    resource.site == *site && self.entitles(groups, resource)
+                    resource.site == *site && self.entitles(guest, resource)
                 }
                 Lookup::PortNotOffered(_) | Lookup::Unknown => false,
             }
@@ -135,13 +141,18 @@ impl Entitlements {
         }
     }
 
-    fn entitles(&self, groups: &BTreeSet<String>, resource: &Resource) -> bool {
+    fn entitles(&self, guest: &Guest, resource: &Resource) -> bool {
+        let is_granted =
+            |grant: &Grant| grant.person == guest.person && grant.resource == resource.id.as_str();
         match &self.basis {
             Basis::Catalogue => true,
-            Basis::Rules(rules) => rules.iter().any(|rule| {
-                rule.resources.contains(resource.id.as_str())
-                    && rule.groups.iter().any(|group| groups.contains(group))
-            }),
+            Basis::Rules(rules) => {
+                self.grants.iter().any(is_granted)
+                    || rules.iter().any(|rule| {
+                        rule.resources.contains(resource.id.as_str())
+                            && rule.groups.iter().any(|group| guest.groups.contains(group))
+                    })
+            }
         }
     }
 }
@@ -170,8 +181,8 @@ mod tests {
     #[test]
     fn a_rule_opens_its_resources_to_its_groups_and_nothing_else() {
         let entitlements = entitlements(&[("staff", &["wiki", "files"])]);
-        let staff = entitlements.reach(&groups(&["staff"]), &surroundings());
-        let guest = entitlements.reach(&groups(&["guests"]), &surroundings());
+        let staff = entitlements.reach(&guest(&["staff"]), &surroundings());
+        let guest = entitlements.reach(&guest(&["guests"]), &surroundings());
 
         assert!(permits(&staff, WIKI, 80));
         assert!(permits(&staff, "10.20.5.9", 445));
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn a_narrower_resource_keeps_its_ports_from_a_wider_one() {
         let entitlements = entitlements(&[("staff", &["dev", "files"])]);
-        let staff = entitlements.reach(&groups(&["staff"]), &surroundings());
+        let staff = entitlements.reach(&guest(&["staff"]), &surroundings());
 
         // `vault` is `vault.dev.corp.test:443` alone, and 10.20.5.7:445.
         assert!(permits(&staff, VAULT, 442));
@@ -204,7 +215,7 @@ mod tests {
     fn without_rules_of_its_own_a_gateway_opens_the_catalogue_and_no_more() {
         let catalogue = Arc::clone(&entitlements(&[]).catalogue);
         let anybody =
-            Entitlements::new(catalogue, Basis::Catalogue).reach(&groups(&[]), &surroundings());
+            Entitlements::new(catalogue, Basis::Catalogue).reach(&guest(&[]), &surroundings());
 
         assert!(permits(&anybody, PAYROLL, 80));
         assert!(!permits(&anybody, PAYROLL, 22));
@@ -219,7 +230,7 @@ mod tests {
             ..surroundings()
         };
 
-        let staff = entitlements.reach(&groups(&["staff"]), &elsewhere);
+        let staff = entitlements.reach(&guest(&["staff"]), &elsewhere);
 
         assert!(!permits(&staff, WIKI, 80));
         assert!(!permits(&staff, "10.20.5.9", 445));
@@ -227,9 +238,39 @@ mod tests {
 
     #[test]
     fn nobody_is_entitled_before_anything_is_known() {
-        let nobody = Entitlements::default().reach(&groups(&["staff"]), &surroundings());
+        let nobody = Entitlements::default().reach(&guest(&["staff"]), &surroundings());
 
         assert!(!permits(&nobody, WIKI, 80));
+    }
+
+    #[test]
+    fn a_grant_opens_one_resource_to_one_person() {
+        let mut entitlements = entitlements(&[("finance", &["payroll"])]);
+        let grant = Grant {
+            id: "request-1".into(),
+            request: "request-1".into(),
+            reason: "Pay day".into(),
+            person: "alice".into(),
+            resource: "payroll".into(),
+            checks: BTreeSet::new(),
+            trust_level: crate::company::Level::Low,
+            until: 60,
+        };
+        let other = Guest {
+            person: "bob".into(),
+            ..guest(&["staff"])
+        };
+
+        entitlements.set_grants(&[grant]);
+        let alice = entitlements.reach(&guest(&["staff"]), &surroundings());
+        let bob = entitlements.reach(&other, &surroundings());
+        entitlements.set_grants(&[]);
+        let later = entitlements.reach(&guest(&["staff"]), &surroundings());
+
+        assert!(permits(&alice, PAYROLL, 80));
+        assert!(!permits(&alice, WIKI, 80));
+        assert!(!permits(&bob, PAYROLL, 80));
+        assert!(!permits(&later, PAYROLL, 80));
     }
 
     fn entitlements(rules: &[(&str, &[&str])]) -> Entitlements {
@@ -259,6 +300,7 @@ mod tests {
             resources: groups(resources),
             checks: BTreeSet::new(),
             trust_level: crate::company::Level::High,
+            requestable: None,
         };
         let rules = rules.iter().map(rule).collect();
         Entitlements::new(
@@ -289,6 +331,14 @@ mod tests {
             return true;
         };
         openings.permit(address.parse().unwrap(), Protocol::Tcp(port))
+    }
+
+    fn guest(names: &[&str]) -> Guest {
+        Guest {
+            person: "alice".into(),
+            addresses: vec![],
+            groups: groups(names),
+        }
     }
 
     fn groups(names: &[&str]) -> BTreeSet<String> {

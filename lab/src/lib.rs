@@ -18,6 +18,8 @@ pub mod pdp;
 pub mod peers;
 pub mod problem;
 pub mod random;
+pub mod requests;
+pub mod ruling;
 pub mod running;
 pub mod sites;
 pub mod ssf;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use serde::Serialize;
 use tunnel_proto::keys::PublicKey;
 
-use crate::company::Rule;
+use crate::company::{Grant, Rule};
 use crate::entitlements::Entitlements;
 use crate::http_server::BoxFuture;
 
@@ -23,10 +23,10 @@ pub trait PeerTable: std::fmt::Debug + Send + Sync {
         addresses: &'a [IpAddr],
     ) -> BoxFuture<'a, Result<(), PeerError>>;
 
-    /// Opens to `key` what a member of `groups` is entitled to, and shuts everything else; from its next packet on.
+    /// Opens to `key` what `guest` is entitled to, and shuts everything else; from its next packet on.
     ///
     /// Plain WireGuard cannot tell one destination from another: there, nothing changes.
-    fn open(&self, _key: PublicKey, _groups: &BTreeSet<String>, _entitlements: &Entitlements) {}
+    fn open(&self, _key: PublicKey, _guest: &Guest, _entitlements: &Entitlements) {}
 
     /// Shuts `key` out; one that is not there is no error.
     fn remove(&self, key: PublicKey) -> BoxFuture<'_, Result<(), PeerError>>;
@@ -51,6 +51,8 @@ struct Admitted {
 pub struct Guest {
     /// Its inner addresses.
     pub addresses: Vec<IpAddr>,
+    /// The subject identifier of the person.
+    pub person: String,
     /// The groups that the identity provider vouched for.
     pub groups: BTreeSet<String>,
 }
@@ -84,6 +86,11 @@ impl PeerTables {
         self.change_entitlements(|entitlements| entitlements.set_rules(rules));
     }
 
+    /// Opens to single people, for now, what was granted to them.
+    pub fn set_grants(&self, grants: &[Grant]) {
+        self.change_entitlements(|entitlements| entitlements.set_grants(grants));
+    }
+
     fn change_entitlements(&self, change: impl FnOnce(&mut Entitlements)) {
         let mut admitted = self.admitted();
         change(&mut admitted.entitlements);
@@ -94,7 +101,7 @@ impl PeerTables {
 
     fn open(&self, key: PublicKey, guest: &Guest, entitlements: &Entitlements) {
         for table in &self.tables {
-            table.open(key, &guest.groups, entitlements);
+            table.open(key, guest, entitlements);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::entitlements::{Basis, Entitlements};
 use crate::idp::{Idp, IdpConfig};
 use crate::pdp::{Pdp, RuleBook};
 use crate::peers::{PeerTable, PeerTables};
+use crate::ruling::{Ruling, Subordinates};
 use crate::sites::Sites;
 use crate::ssf::Transmitter;
 use crate::wireguard_uapi::UapiSocket;
@@ -147,15 +148,14 @@ impl Lab {
         );
         let identity = document.identity.clone();
         let pdp_base = document.policy.pdp.clone().unwrap_or_default();
-        let (feed, policies) = start_feeds(&options, document)?;
-        peers.set_entitlements(Entitlements::new(feed.catalogue(), pdp.basis()));
+        let ruling = start_ruling(&options, document, &peers, pdp)?;
         let sessions = Arc::new(Sessions::new(
             &company.session,
             Arc::clone(&peers),
             options.clock.clone(),
         )?);
         let control_plane =
-            Arc::new(start_control_plane(&options, &identity, &feed, &policies, &sessions).await?);
+            Arc::new(start_control_plane(&options, &identity, &ruling, &sessions).await?);
         let signals = Arc::new(Transmitter::start(
             signals_listener,
             Arc::clone(&control_plane),
@@ -164,7 +164,7 @@ impl Lab {
 
         let ready = Ready {
             control_plane: control_plane.base().to_string(),
-            policy_key: feed.policy_key().to_string(),
+            policy_key: ruling.feed().policy_key().to_string(),
             enrolment_token: control_plane.make_enrolment_token()?,
             issuer: identity.issuer,
             client_id: identity.client_id,
@@ -177,11 +177,8 @@ impl Lab {
             listen((address, 0).into()).await?,
             AdminConfig {
                 control_plane,
-                feed,
                 sessions: Arc::clone(&sessions),
-                peers,
-                pdp: pdp.own(),
-                policies,
+                ruling,
                 signals,
                 gateways: Arc::new(sites),
                 resources: company.resources.clone(),
@@ -286,30 +283,41 @@ async fn start_pdp(options: &Options) -> anyhow::Result<Decider> {
         return Ok(Decider::Foreign(policy.clone()));
     }
     let company = &options.company;
-    let rules = RuleBook::new(company.rules.clone(), &company.resources, &company.posture);
+    let rules = RuleBook::new(company.rules.clone(), &company.resources, &company.posture)
+        .with_clock(options.clock.clone());
     let listener = listen((options.listen.ip(), 0).into()).await?;
     Ok(Decider::Own(Arc::new(Pdp::start(listener, rules)?)))
 }
 
-/// Starts what is signed with the policy key: the configuration and the policies.
-fn start_feeds(
+/// Starts everything that follows from the rules: what is signed with the policy key, and what gateways open.
+fn start_ruling(
     options: &Options,
     document: Document,
-) -> anyhow::Result<(Arc<Feed>, Arc<Policies>)> {
+    peers: &Arc<PeerTables>,
+    pdp: Decider,
+) -> anyhow::Result<Arc<Ruling>> {
     let company = &options.company;
     let key = policy_key(options.state.as_deref())?;
     let lifetime = company.configuration_lifetime();
     let clock = &options.clock;
     let policies = Policies::new(key.clone(), lifetime, clock.clone(), &company.rules)?;
     let feed = Feed::new(key, company.suffixes()?, lifetime, clock.clone(), document)?;
-    Ok((Arc::new(feed), Arc::new(policies)))
+    peers.set_entitlements(Entitlements::new(feed.catalogue(), pdp.basis()));
+    let subordinates = Subordinates {
+        clock: clock.clone(),
+        feed: Arc::new(feed),
+        peers: Arc::clone(peers),
+        pdp: pdp.own(),
+        policies: Arc::new(policies),
+    };
+    let rules = company.rules.clone();
+    Ok(Arc::new(Ruling::new(subordinates, rules)))
 }
 
 async fn start_control_plane(
     options: &Options,
     identity: &RawIdentity,
-    feed: &Arc<Feed>,
-    policies: &Arc<Policies>,
+    ruling: &Arc<Ruling>,
     sessions: &Arc<Sessions>,
 ) -> anyhow::Result<ControlPlane> {
     let hosts = match &options.state {
@@ -319,10 +327,9 @@ async fn start_control_plane(
     let clock = options.clock.clone();
     let config = ControlPlaneConfig {
         clock: clock.clone(),
-        feed: Arc::clone(feed),
         hosts,
         id_tokens: IdTokens::new(&identity.issuer, &identity.client_id, clock)?,
-        policies: Arc::clone(policies),
+        ruling: Arc::clone(ruling),
         sessions: Arc::clone(sessions),
     };
     ControlPlane::start(listen(options.listen).await?, config)

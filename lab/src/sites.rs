@@ -1,6 +1,6 @@
 //! The lab's own gateways, and what is behind them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::admin::{GatewaySwitch, GatewayView};
 use crate::company::{Application, CompanySite};
 use crate::entitlements::{Entitlements, Surroundings};
 use crate::http_server::BoxFuture;
-use crate::peers::{PeerError, PeerTable};
+use crate::peers::{Guest, PeerError, PeerTable};
 use crate::random;
 
 /// Every site whose gateways the lab runs.
@@ -190,8 +190,8 @@ impl PeerTable for SitePeers {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn open(&self, key: PublicKey, groups: &BTreeSet<String>, entitlements: &Entitlements) {
-        let reach = entitlements.reach(groups, &self.0.surroundings);
+    fn open(&self, key: PublicKey, guest: &Guest, entitlements: &Entitlements) {
+        let reach = entitlements.reach(guest, &self.0.surroundings);
         self.0.network.set_reach(key, reach);
     }
 

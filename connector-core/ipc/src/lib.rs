@@ -10,6 +10,7 @@
 pub mod frame;
 mod message;
 mod policy;
+mod request;
 mod status;
 
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
@@ -17,11 +18,12 @@ pub use self::policy::{
     CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,
     PolicyReplayReport, PolicyTestReport, ReplayChange, RowReport, VerdictReport,
 };
+pub use self::request::{AccessRequestReport, AccessRequestStatus};
 pub use self::status::{
-    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, Identity,
-    InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy, ResourceReport,
-    ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status, StepUpReport,
-    TrustLevel, TunnelReport, WorkloadReport,
+    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, GrantedReport,
+    Identity, InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy,
+    ResourceReport, ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status,
+    StepUpReport, TrustLevel, TunnelReport, WorkloadReport,
 };
 
 /// The version of this protocol. A service speaks this one and refuses others.

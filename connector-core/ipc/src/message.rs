@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{PolicyCommitReport, PolicyLogReport, PolicyReplayReport, PolicyTestReport};
+use crate::request::AccessRequestReport;
 use crate::status::{
     AccessReport, DecisionReport, Identity, PostureReport, ResourceReport, SettingReport, Status,
 };
@@ -27,6 +28,8 @@ pub struct Welcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
+    /// What the person has asked for, and what became of it: [`Reply::AccessRequests`].
+    AccessRequests,
     /// The effective settings and where each comes from: [`Reply::Settings`].
     Config,
     /// Recent decisions, oldest first, one [`Reply::Decision`] each, then
@@ -79,6 +82,18 @@ pub enum Request {
         /// Measures again first.
         refresh: bool,
     },
+    /// Asks for access, in the name of whoever is signed in: [`Reply::AccessRequest`].
+    RequestAccess {
+        /// The name or address.
+        host: String,
+        /// The TCP port, if it matters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// Why, on one line.
+        reason: String,
+        /// For how long, counted from the approval.
+        seconds: u64,
+    },
     /// The protected applications: [`Reply::Resources`].
     Resources,
     /// One [`Reply::Status`]; with `follow`, another at each change, without end.
@@ -108,6 +123,10 @@ pub enum Request {
 pub enum Reply {
     /// To [`Request::Why`].
     Access(AccessReport),
+    /// To [`Request::RequestAccess`].
+    AccessRequest(AccessRequestReport),
+    /// To [`Request::AccessRequests`], the latest first.
+    AccessRequests(Vec<AccessRequestReport>),
     /// To [`Request::Decisions`].
     Decision(DecisionReport),
     /// The request was carried out, or a list is at its end.
@@ -209,6 +228,16 @@ mod tests {
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
+            (Request::AccessRequests, r#"{"request":"access_requests"}"#),
+            (
+                Request::RequestAccess {
+                    host: "wiki.corp.test".into(),
+                    port: None,
+                    reason: "Pay day".into(),
+                    seconds: 60,
+                },
+                r#"{"request":"request_access","host":"wiki.corp.test","reason":"Pay day","seconds":60}"#,
+            ),
             (Request::PolicyLog, r#"{"request":"policy_log"}"#),
             (
                 Request::PolicyTest {

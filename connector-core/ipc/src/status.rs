@@ -331,12 +331,25 @@ pub struct SaidReport {
     /// Who can approve a request for access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requestable: Option<String>,
+    /// The approved request for access that the answer rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<GrantedReport>,
     /// When time alone may change the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<String>,
     /// Whether somebody only asked for a program that did not connect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hypothetical: bool,
+}
+
+/// An approved request for access.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedReport {
+    /// Names the request.
+    pub id: String,
+    /// Why the person asked, where the policy's answer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A stronger way of signing in (RFC 9470 section 3).

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use cedar_policy::{Authorizer, Decision as Verdict, Entities, Request};
 use connector_core::access::{Denial, Reason};
-use connector_core::authzen::{Access, AccessRequest, Decision, Difference, Opinion, StepUp};
+use connector_core::authzen::{
+    Access, AccessRequest, Decision, Difference, Granted, Opinion, StepUp,
+};
 use connector_core::catalogue::Resource;
 use connector_core::identity::Person;
 use connector_core::time::WallTime;
@@ -254,11 +256,16 @@ fn permission(policies: &[&Policy], offline_for: Option<Duration>) -> Decision {
     let said = || policies.iter().map(|policy| &policy.annotations);
     let lease = said().filter_map(|said| said.lease).min();
     let offline = said().filter_map(|said| said.offline).max();
+    let request = said().find_map(|said| said.request.clone());
     let rest = offline_for.map(|so_far| offline.unwrap_or_default().saturating_sub(so_far));
     Decision {
         policy: names(policies),
         lease: lease.into_iter().chain(rest).min(),
         offline,
+        granted: request.map(|request| Granted {
+            request,
+            reason: None,
+        }),
         ..Decision::permitted()
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod authorizer;
 pub(crate) mod control;
 pub(crate) mod decisions;
 pub(crate) mod front_ends;
+pub(crate) mod granting;
 pub(crate) mod http;
 pub(crate) mod interception;
 pub(crate) mod keys;

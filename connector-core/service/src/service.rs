@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::{self, Control, ControlPlane};
 use crate::adapters::decisions::{self, DecisionLog};
+use crate::adapters::granting::Granting;
 use crate::adapters::http::Http;
 use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing};
@@ -49,6 +50,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
+    let granting = Granting::new(api.clone(), keys.clone());
     let sign_in = SignIn::new(
         sign_in::Config {
             http: http.clone(),
@@ -91,7 +93,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         orders: orders.clone(),
         events: events.clone(),
     };
-    let front_ends = front_ends::start(listener, Arc::new(view), events.clone(), orders);
+    let front_ends = front_ends::start(listener, Arc::new(view), granting, events.clone(), orders);
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 

@@ -95,6 +95,11 @@ pub(crate) enum Verb {
     /// Tells whether you may reach an application and why: from the answer in force, or asks the policy
     #[command(visible_alias = "explain", after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
+    /// Asks that you be let in to an application for a time
+    #[command(after_help = REQUEST_EXAMPLES)]
+    Request(RequestArgs),
+    /// Lists what you have asked for, and what became of it
+    Requests(Format),
     /// Shows this device's checks, and how to mend what does not pass
     #[command(after_help = POSTURE_EXAMPLES)]
     Posture(PostureArgs),
@@ -157,6 +162,21 @@ pub(crate) struct WhyArgs {
     /// Asks for this program, by its path or name, in place of an unknown one
     #[arg(long = "as", value_name = "PROGRAM")]
     pub(crate) program: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// HOST, HOST:PORT, `[IPV6]:PORT` or a pasted URL
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) target: Target,
+    /// Why you need it, for whoever decides
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// For how long, counted from the approval, as in 30m or 2h
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = age)]
+    pub(crate) seconds: u64,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -331,9 +351,9 @@ fn seconds(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("`{text}` is no number of seconds; it is one from 1 to 86400"))
 }
 
-/// Reads an age as seconds.
+/// Reads a length of time as seconds.
 fn age(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no age; write it as in 30m, 12h or 7d");
+    let wrong = || format!("`{text}` is no such time; write it as in 30m, 12h or 7d");
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,
@@ -387,6 +407,14 @@ Examples:
 
 Exits with 0 if permitted, 5 if the policy denies, 6 if this device's posture does
 not meet it, 3 if nobody is signed in, 7 or 10 if the policy did not answer.";
+
+const REQUEST_EXAMPLES: &str = "\
+Examples:
+  ztna request payroll.corp.example --reason 'Pay day, instead of Carol'
+  ztna request payroll.corp.example --reason 'Pay day' --for 2h
+  ztna requests
+
+Access opens by itself once somebody has approved it, and ends when its time is over.";
 
 const REPAIR_EXAMPLES: &str = "Examples:\n  sudo ztna repair --dry-run\n  sudo ztna repair";
 const POSTURE_EXAMPLES: &str = "\

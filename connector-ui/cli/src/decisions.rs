@@ -43,6 +43,8 @@ pub(crate) async fn run(
             }
             Reply::Done => break,
             Reply::Access(_)
+            | Reply::AccessRequest(_)
+            | Reply::AccessRequests(_)
             | Reply::Decision(_)
             | Reply::Failed(_)
             | Reply::Identity(_)

@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod posture;
 mod repair;
+mod request;
 mod resources;
 mod session;
 mod status;
@@ -56,6 +57,8 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
         Verb::Repair(args) => repair::run(&args, printer),
+        Verb::Request(args) => request::ask(&service, &args, printer).await,
+        Verb::Requests(format) => request::list(&service, format, printer).await,
         Verb::Resources(format) => resources::run(&service, format, printer).await,
         Verb::Status(args) => status::run(&service, &args, printer).await,
         Verb::Up => session::up(&service, printer).await,

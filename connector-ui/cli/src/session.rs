@@ -128,6 +128,8 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
             Ok(Step::Page(page))
         }
         Reply::Access(_)
+        | Reply::AccessRequest(_)
+        | Reply::AccessRequests(_)
         | Reply::Decision(_)
         | Reply::Done
         | Reply::Failed(_)

@@ -109,6 +109,11 @@ fn render(report: &AccessReport, screen: Screen) -> String {
         "Person",
         decision.subject.as_deref().unwrap_or("nobody is signed in"),
     );
+    if let Some(request) = &decision.said.request {
+        let reason = request.reason.as_ref().map(|reason| format!(" ({reason})"));
+        let reason = reason.unwrap_or_default();
+        table.field("Request", format!("{}{reason}", request.id));
+    }
     if let Some(site) = &report.site {
         let silent = if report.is_site_silent {
             ", whose gateways do not answer right now: connections fail until one does"
@@ -181,7 +186,11 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
         }
     }
     if let Some(who) = &decision.said.requestable {
-        changes.push(format!("Ask for access; it can be approved by: {who}."));
+        let host = decision.target.rsplit_once(':');
+        let host = host.map_or(&*decision.target, |(host, _)| host);
+        changes.push(format!(
+            "Run `ztna request {host} --reason TEXT`; {who} can approve it."
+        ));
     }
     if let Some(until) = &decision.said.valid_until {
         let until = time::with_distance(until, screen.now);
@@ -220,7 +229,8 @@ fn decided_by(report: &AccessReport) -> String {
 #[cfg(test)]
 mod tests {
     use connector_ipc::{
-        CheckReport, DecisionReport, Finding, SaidReport, StepUpReport, WorkloadReport,
+        CheckReport, DecisionReport, Finding, GrantedReport, SaidReport, StepUpReport,
+        WorkloadReport,
     };
 
     use super::*;
@@ -264,6 +274,10 @@ Checks that do not pass:
                 max_age: Some(300),
             }),
             requestable: Some("finance-leads".into()),
+            request: Some(GrantedReport {
+                id: "request-7".into(),
+                reason: Some("Pay day".into()),
+            }),
             valid_until: Some("1970-01-01T01:00:00Z".into()),
             hypothetical: false,
         };
@@ -275,7 +289,8 @@ Checks that do not pass:
             "Commit      bafy",
             "  → Sign in in a stronger way; the policy accepts: urn:example:mfa.",
             "  → Sign in again with `ztna login`: it may be no longer ago than 5 min.",
-            "  → Ask for access; it can be approved by: finance-leads.",
+            "  → Run `ztna request wiki.corp.test --reason TEXT`; finance-leads can approve it.",
+            "Request     request-7 (Pay day)",
             "  → Wait: the policy may say otherwise from 1970-01-01 01:00:00 UTC (in 1 h 0 min).",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

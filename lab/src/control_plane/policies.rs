@@ -1,7 +1,7 @@
 //! The policy store that connectors follow: commits of Cedar files, and the
 //! signed head that says which is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::configuration::Published;
 use crate::clock::Clock;
-use crate::company::{Level, Rule};
+use crate::company::{Grant, Level, Rule};
 
 /// Signs policies and hands them out.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ struct Written {
     candidate: Option<Oid>,
     sequence: u64,
     signed_at: u64,
+    /// The files of the commit, but for what was granted on request.
+    files: Vec<(String, String)>,
+    /// What was granted on request, as a file's text.
+    grants: String,
     objects: BTreeMap<String, Vec<u8>>,
 }
 
@@ -81,14 +85,52 @@ impl Policies {
         files: &[(String, String)],
         message: &str,
     ) -> Result<String, NotCommitted> {
-        author::check(files.iter().map(|(name, text)| (&**name, &**text)))?;
         let mut written = self.written();
-        let commit = self.add(&mut written, files, message);
-        written.commit = Some(commit);
+        let commit = self.put_in_force(&mut written, files, message)?;
+        written.files = files.to_vec();
         written.candidate = None;
         self.sign(&mut written)?;
         tracing::info!(%commit, "policies committed");
         Ok(commit.to_string())
+    }
+
+    /// Commits what was granted on request beside the policies in force, unless it is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCommitted`] if no connector would accept it; what is in force stays.
+    pub fn set_grants(&self, grants: &[Grant]) -> Result<(), NotCommitted> {
+        let mut written = self.written();
+        let before = std::mem::replace(
+            &mut written.grants,
+            grants.iter().map(grant_in_cedar).collect(),
+        );
+        if written.grants == before {
+            return Ok(());
+        }
+        let files = written.files.clone();
+        let message = "what was granted on request";
+        if let Err(error) = self.put_in_force(&mut written, &files, message) {
+            written.grants = before;
+            return Err(error);
+        }
+        self.sign(&mut written)
+    }
+
+    fn put_in_force(
+        &self,
+        written: &mut Written,
+        files: &[(String, String)],
+        message: &str,
+    ) -> Result<Oid, NotCommitted> {
+        let mut files = files.to_vec();
+        if !written.grants.is_empty() {
+            files.push((GRANTS.to_owned(), written.grants.clone()));
+        }
+        author::check(files.iter().map(|(name, text)| (&**name, &**text)))?;
+        let commit = self.add(written, &files, message);
+        written.commit = Some(commit);
+        Ok(commit)
     }
 
     /// Has `files` of Cedar evaluated beside the commit in force, and returns their commit.
@@ -190,19 +232,9 @@ fn rule_in_cedar(rule: &Rule) -> String {
         .map(|group| format!("Group::{}", quoted(group)))
         .collect();
     let mut conditions = vec![format!("principal in [{}]", groups.join(", "))];
-    if !rule.checks.is_empty() {
-        let checks: Vec<String> = rule.checks.iter().map(|check| quoted(check)).collect();
-        conditions.push(format!(
-            "context has device && context.device.passed.containsAll([{}])",
-            checks.join(", ")
-        ));
-    }
-    let least = match rule.trust_level {
-        Level::Low => None,
-        Level::Medium => Some(2),
-        Level::High => Some(3),
-    };
-    conditions.extend(least.map(|least| format!("context.trust_level >= {least}")));
+    conditions.extend(device_in_cedar(&rule.checks, rule.trust_level));
+    let requestable = rule.requestable.as_ref();
+    let requestable = requestable.map(|who| format!(" @requestable({})", quoted(who)));
     let several = rule.resources.len() > 1;
     rule.resources
         .iter()
@@ -213,13 +245,48 @@ fn rule_in_cedar(rule: &Rule) -> String {
                 rule.id.clone()
             };
             format!(
-                "@id({})\npermit(principal, action == Action::\"connect\", resource == Resource::{})\nwhen {{ {} }};\n\n",
+                "@id({}){}\npermit(principal, action == Action::\"connect\", resource == Resource::{})\nwhen {{ {} }};\n\n",
                 quoted(&id),
+                requestable.as_deref().unwrap_or_default(),
                 quoted(resource),
                 conditions.join(" && "),
             )
         })
         .collect()
+}
+
+/// Writes a grant as a policy that ends by itself. The reason stays out of it: every device has the policies.
+fn grant_in_cedar(grant: &Grant) -> String {
+    let until = WallTime::from_unix_millis(grant.until * 1000);
+    let mut conditions = vec![format!("context.time < datetime(\"{until}\")")];
+    conditions.extend(device_in_cedar(&grant.checks, grant.trust_level));
+    format!(
+        "@id({}) @request({})\npermit(principal == Person::{}, action == Action::\"connect\", resource == Resource::{})\nwhen {{ {} }};\n\n",
+        quoted(&grant.id),
+        quoted(&grant.request),
+        quoted(&grant.person),
+        quoted(&grant.resource),
+        conditions.join(" && "),
+    )
+}
+
+/// Writes what is asked of the device as conditions.
+fn device_in_cedar(checks: &BTreeSet<String>, level: Level) -> Vec<String> {
+    let mut conditions = Vec::new();
+    if !checks.is_empty() {
+        let checks: Vec<String> = checks.iter().map(|check| quoted(check)).collect();
+        conditions.push(format!(
+            "context has device && context.device.passed.containsAll([{}])",
+            checks.join(", ")
+        ));
+    }
+    let least = match level {
+        Level::Low => None,
+        Level::Medium => Some(2),
+        Level::High => Some(3),
+    };
+    conditions.extend(least.map(|least| format!("context.trust_level >= {least}")));
+    conditions
 }
 
 /// Cedar's strings are JSON's, but for escapes that no name here has.
@@ -237,6 +304,9 @@ pub enum NotCommitted {
     #[error("the head cannot be written: {0}")]
     Unwritable(#[from] serde_json::Error),
 }
+
+/// The file of what was granted on request.
+const GRANTS: &str = "granted-on-request.cedar";
 
 /// The store whose heads decide about connections.
 const LEDGER: &str = "connector";

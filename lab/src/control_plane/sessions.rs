@@ -124,6 +124,7 @@ impl Sessions {
         })?;
         let guest = Guest {
             addresses: vec![IpAddr::V4(address)],
+            person: opening.subject.clone(),
             groups: opening.groups,
         };
         if let Err(error) = self.gateways.add(opening.wireguard_key, guest).await {
@@ -213,6 +214,12 @@ impl Sessions {
         open.by_id
             .get(id)
             .is_some_and(|session| session.host == host)
+    }
+
+    /// Returns whose session it is.
+    pub(super) async fn person_of(&self, id: &str) -> Option<String> {
+        let open = self.open.lock().await;
+        open.by_id.get(id).map(|session| session.subject.clone())
     }
 
     pub(super) async fn key_of(&self, id: &str) -> Option<jws::PublicKey> {

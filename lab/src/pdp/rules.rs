@@ -7,12 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::Decision;
 use super::request::Evaluation;
-use crate::company::{Level, Rule};
+use crate::clock::Clock;
+use crate::company::{Grant, Level, Rule};
 
 /// Who may reach what, in which state of the device. What no rule permits is denied.
 #[derive(Debug, Clone)]
 pub struct RuleBook {
     rules: Vec<Rule>,
+    /// What is open to single people for a time, by `clock`.
+    grants: Vec<Grant>,
+    clock: Clock,
     /// What people call the resources, by id.
     resources: BTreeMap<String, String>,
     checks: BTreeMap<String, CheckWords>,
@@ -32,6 +36,8 @@ impl RuleBook {
     pub fn new(rules: Vec<Rule>, resources: &[RawResource], posture: &RawPosture) -> Self {
         let mut book = Self {
             rules,
+            grants: Vec::new(),
+            clock: Clock::default(),
             resources: resources
                 .iter()
                 .map(|resource| (resource.id.clone(), resource.title.clone()))
@@ -43,6 +49,12 @@ impl RuleBook {
         book
     }
 
+    /// Goes by `clock`.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Returns the rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -52,6 +64,11 @@ impl RuleBook {
     /// Replaces the rules.
     pub fn set_rules(&mut self, rules: Vec<Rule>) {
         self.rules = rules;
+    }
+
+    /// Replaces what is open to single people for a time.
+    pub fn set_grants(&mut self, grants: Vec<Grant>) {
+        self.grants = grants;
     }
 
     /// Learns the words of other checks.
@@ -114,6 +131,19 @@ impl RuleBook {
             .filter(|rule| rule.resources.contains(&evaluation.resource.id))
             .collect();
         let mut unmet = None;
+        let now = self.clock.unix_seconds();
+        for grant in &self.grants {
+            let is_about = grant.person == evaluation.subject.id
+                && grant.resource == evaluation.resource.id
+                && now < grant.until;
+            if !is_about {
+                continue;
+            }
+            match device.first_unmet(&grant.checks, grant.trust_level) {
+                None => return permission_on_request(grant),
+                Some(condition) => unmet = unmet.or(Some((&*grant.id, condition))),
+            }
+        }
         for rule in &about {
             if !rule
                 .groups
@@ -122,24 +152,24 @@ impl RuleBook {
             {
                 continue;
             }
-            match device.first_unmet(rule) {
+            match device.first_unmet(&rule.checks, rule.trust_level) {
                 None => {
                     return Decision {
                         decision: true,
                         context: json!({"policy": rule.id}),
                     };
                 }
-                Some(condition) => unmet = unmet.or(Some((rule, condition))),
+                Some(condition) => unmet = unmet.or(Some((&*rule.id, condition))),
             }
         }
         match unmet {
-            Some((rule, condition)) => self.unmet(evaluation, rule, &condition),
+            Some((policy, condition)) => self.unmet(evaluation, policy, &condition),
             None => self.outside_every_group(evaluation, &about, &groups),
         }
     }
 
     /// The person may, but the device is not in order.
-    fn unmet(&self, evaluation: &Evaluation, rule: &Rule, condition: &Unmet<'_>) -> Decision {
+    fn unmet(&self, evaluation: &Evaluation, policy: &str, condition: &Unmet<'_>) -> Decision {
         let title = self.title(&evaluation.resource.id);
         let user = match condition {
             Unmet::Check { id, finding } => {
@@ -162,13 +192,13 @@ impl RuleBook {
         };
         let admin = match condition {
             Unmet::Check { id, finding } => {
-                format!("rule {}: check {id} is {finding}", rule.id)
+                format!("rule {policy}: check {id} is {finding}")
             }
             Unmet::TrustLevel { found, needed } => {
-                format!("rule {}: trust level {found} is below {needed}", rule.id)
+                format!("rule {policy}: trust level {found} is below {needed}")
             }
         };
-        denial("posture_unmet", &rule.id, &user, &admin)
+        denial("posture_unmet", policy, &user, &admin)
     }
 
     /// No rule is for this person.
@@ -197,7 +227,12 @@ impl RuleBook {
             "{} is in none of the groups of the rules about {}",
             evaluation.subject.id, evaluation.resource.id
         );
-        denial("policy_denied", policy, &user, &admin)
+        let mut denial = denial("policy_denied", policy, &user, &admin);
+        let requestable = about.iter().find_map(|rule| rule.requestable.as_ref());
+        if let Some(who) = requestable {
+            denial.context["requestable"] = who.as_str().into();
+        }
+        denial
     }
 
     fn title(&self, resource: &str) -> String {
@@ -249,13 +284,12 @@ impl<'a> Device<'a> {
         Self { findings, level }
     }
 
-    /// Returns the first condition of `rule` that is not met. Only the word
-    /// `pass` passes.
-    fn first_unmet<'r>(&self, rule: &'r Rule) -> Option<Unmet<'r>>
+    /// Returns the first condition that is not met. Only the word `pass` passes.
+    fn first_unmet<'r>(&self, checks: &'r BTreeSet<String>, least: Level) -> Option<Unmet<'r>>
     where
         'a: 'r,
     {
-        for id in &rule.checks {
+        for id in checks {
             let finding = self.findings.get(id.as_str()).copied();
             if finding != Some("pass") {
                 return Some(Unmet::Check {
@@ -269,9 +303,9 @@ impl<'a> Device<'a> {
             }
         }
         let found = self.level.unwrap_or(Level::Low);
-        (found < rule.trust_level).then_some(Unmet::TrustLevel {
+        (found < least).then_some(Unmet::TrustLevel {
             found: word(found),
-            needed: word(rule.trust_level),
+            needed: word(least),
         })
     }
 }
@@ -281,6 +315,17 @@ fn word(level: Level) -> &'static str {
         Level::High => "high",
         Level::Low => "low",
         Level::Medium => "medium",
+    }
+}
+
+fn permission_on_request(grant: &Grant) -> Decision {
+    Decision {
+        decision: true,
+        context: json!({
+            "policy": grant.id,
+            "request": {"id": grant.request, "reason": grant.reason},
+            "valid_until": grant.until,
+        }),
     }
 }
 

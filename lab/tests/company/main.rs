@@ -15,6 +15,8 @@ mod pdp;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod signals;
 #[cfg(test)]
 mod support;

@@ -19,6 +19,7 @@ use lab::http_server::BoxFuture;
 use lab::idp::{Idp, IdpConfig};
 use lab::peers::{PeerError, PeerTable, PeerTables};
 use lab::random;
+use lab::ruling::{Ruling, Subordinates};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -342,20 +343,27 @@ impl Corp {
             )
             .unwrap(),
         );
+        let policies = Policies::new(
+            SigningKey::from_bytes(&[7; 32]),
+            company.configuration_lifetime(),
+            clock.clone(),
+            &company.rules,
+        );
+        let ruling = Ruling::new(
+            Subordinates {
+                clock: clock.clone(),
+                feed: Arc::clone(&feed),
+                peers: Arc::clone(&peers),
+                pdp: None,
+                policies: Arc::new(policies.unwrap()),
+            },
+            company.rules.clone(),
+        );
         let config = ControlPlaneConfig {
             clock: clock.clone(),
-            feed: Arc::clone(&feed),
             hosts,
             id_tokens: IdTokens::new(&issuer, CLIENT_ID, clock.clone()).unwrap(),
-            policies: Arc::new(
-                Policies::new(
-                    SigningKey::from_bytes(&[7; 32]),
-                    company.configuration_lifetime(),
-                    clock.clone(),
-                    &company.rules,
-                )
-                .unwrap(),
-            ),
+            ruling: Arc::new(ruling),
             sessions: Arc::clone(&sessions),
         };
         let plane = Arc::new(ControlPlane::start(listener().await, config).unwrap());

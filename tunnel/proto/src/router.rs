@@ -13,6 +13,7 @@
 mod fragments;
 mod inward;
 mod opening;
+mod refusing;
 mod sites;
 mod table;
 mod tcp;
@@ -31,7 +32,8 @@ use connector_core::time::Moment;
 use foldhash::fast::FixedState;
 
 use self::fragments::Fragments;
-use self::opening::{Expected, Opening, Refused};
+use self::opening::{Expected, Opening};
+use self::refusing::Refused;
 use self::sites::{SiteState, lower_mtu, mtu};
 use self::table::{FlowId, FlowTable};
 use crate::offload::{GsoType, VirtioHeader};

@@ -20,6 +20,8 @@ pub struct Annotations {
     pub step_up: Option<Arc<str>>,
     /// `@requestable`: who can approve a request for access.
     pub requestable: Option<Arc<str>>,
+    /// `@request`: the approved request for access that it carries out.
+    pub request: Option<Arc<str>>,
 }
 
 /// Reads a policy's annotations; those that nobody knows are refused, since a
@@ -37,6 +39,7 @@ pub(super) fn read(
             "reason_admin" => read.reason_admin = Some(text(name, value, MAX_TEXT)?),
             "reason_user" => read.reason_user = Some(text(name, value, MAX_TEXT)?),
             "remedy" => read.remedy = Some(text(name, value, MAX_TEXT)?),
+            "request" => read.request = Some(text(name, value, MAX_ID)?),
             "requestable" => read.requestable = Some(text(name, value, MAX_ID)?),
             "step_up" => read.step_up = Some(text(name, value, MAX_TEXT)?),
             _ => return Err(InvalidAnnotation::Unknown(name.to_owned())),
@@ -44,7 +47,8 @@ pub(super) fn read(
     }
     let id = id.ok_or(InvalidAnnotation::NoId)?;
     let is_permit = policy.effect() == cedar_policy::Effect::Permit;
-    if !is_permit && (read.lease.is_some() || read.offline.is_some()) {
+    let of_permits = read.lease.is_some() || read.offline.is_some() || read.request.is_some();
+    if !is_permit && of_permits {
         return Err(InvalidAnnotation::OnForbid);
     }
     Ok((id, read))
@@ -103,7 +107,7 @@ pub enum InvalidAnnotation {
     #[error("the policy has no @id: give it one, so that decisions can name it")]
     NoId,
     /// A forbidding policy grants something.
-    #[error("@lease and @offline belong to permit: a forbid grants nothing")]
+    #[error("@lease, @offline and @request belong to permit: a forbid grants nothing")]
     OnForbid,
     /// Empty, too long, or not to be shown on one line.
     #[error("@{name} has to have 1 to {longest} characters on one line")]
@@ -115,7 +119,7 @@ pub enum InvalidAnnotation {
     },
     /// Nobody knows this annotation.
     #[error(
-        "@{0} is not known: use id, lease, offline, reason_admin, reason_user, remedy, requestable or step_up"
+        "@{0} is not known: use id, lease, offline, reason_admin, reason_user, remedy, request, requestable or step_up"
     )]
     Unknown(String),
 }

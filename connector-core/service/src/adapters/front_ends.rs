@@ -12,14 +12,21 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::answering::Answering;
 use self::connection::Connection;
+use super::granting::Granting;
 use super::{Events, Orders, Task};
 use crate::view::View;
 
 /// Serves front-ends until dropped.
-pub(crate) fn start(listener: Listener, view: Arc<View>, events: Events, orders: Orders) -> Task {
+pub(crate) fn start(
+    listener: Listener,
+    view: Arc<View>,
+    granting: Granting,
+    events: Events,
+    orders: Orders,
+) -> Task {
     Task::spawn(accept(
         listener,
-        Arc::new(Answering::new(view, events, orders)),
+        Arc::new(Answering::new(view, granting, events, orders)),
     ))
 }
 

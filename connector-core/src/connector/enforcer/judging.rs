@@ -38,6 +38,7 @@ pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'
         commit: decision.commit,
         server: decision.answered_by,
         access: decision.access,
+        granted: decision.granted,
         valid_until: decision.valid_until,
         reason_admin: decision.reason_admin,
     }));

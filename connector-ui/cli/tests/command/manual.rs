@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 16, "{}", help.stdout);
+    assert_eq!(verbs.len(), 18, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -41,6 +41,8 @@ fn the_manual_names_every_schema() {
         "policy_file",
         "policy_test",
         "policy_replay",
+        "request",
+        "requests",
         "config",
         "version",
     ] {

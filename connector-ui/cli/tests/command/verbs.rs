@@ -1,12 +1,13 @@
 //! Each verb, when all is well.
 
 use connector_ipc::{
-    FailureKind, Outcome, PolicyReplayReport, PolicyTestReport, Reply, Request, Standing,
+    AccessRequestReport, AccessRequestStatus, FailureKind, Outcome, PolicyReplayReport,
+    PolicyTestReport, Reply, Request, Standing,
 };
 use serde_json::json;
 
 use crate::examples::{access, alice, decision, failed, posture, resources, settings, status};
-use crate::fake::{FakeService, ztna};
+use crate::fake::{FakeService, Outcome as Ended, ztna};
 
 #[test]
 fn status_is_one_screen_or_one_object() {
@@ -610,4 +611,65 @@ fn a_replay_names_a_commit_and_an_age_only_if_they_are_given() {
             },
         ]
     );
+}
+
+#[test]
+fn access_is_asked_for_and_what_became_of_it_is_listed() {
+    let report = AccessRequestReport {
+        id: "request-7".into(),
+        status: AccessRequestStatus::Pending,
+        resource: "payroll".into(),
+        title: Some("Payroll".into()),
+        reason: "Pay day".into(),
+        seconds: 7200,
+        requested_at: "2026-11-22T10:00:00Z".into(),
+        until: None,
+        approver: Some("finance-leads".into()),
+    };
+    let service = FakeService::in_turn([
+        vec![Reply::AccessRequest(report.clone())],
+        vec![Reply::AccessRequests(vec![report])],
+    ]);
+    let arguments = [
+        "request",
+        "payroll.corp.test:80",
+        "--reason",
+        "Pay day",
+        "--for",
+        "2h",
+    ];
+
+    let asked = service.run(&arguments);
+    let listed = service.run(&["requests", "--json"]);
+
+    assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), ""));
+    assert!(asked.stdout.contains("· pending"), "{}", asked.stdout);
+    assert_eq!(listed.json()["schema"], "ztna.requests/1");
+    assert_eq!(listed.json()["requests"][0]["status"], "pending");
+    assert_eq!(
+        service.requests(),
+        [
+            Request::RequestAccess {
+                host: "payroll.corp.test".into(),
+                port: Some(80),
+                reason: "Pay day".into(),
+                seconds: 7200,
+            },
+            Request::AccessRequests,
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_asked_for_without_a_reason_or_for_a_time_that_is_none() {
+    let host = "payroll.corp.test";
+    for arguments in [
+        &["request", host][..],
+        &["request", "--reason", "Pay day"],
+        &["request", host, "--reason", "Pay day", "--for", "2"],
+        &["request", host, "--reason", "Pay day", "--for", "soon"],
+    ] {
+        let output: Ended = ztna(arguments).output().unwrap().into();
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.stderr);
+    }
 }

@@ -27,6 +27,8 @@ mod posture;
 #[cfg(test)]
 mod proximity;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod signals;

@@ -21,7 +21,7 @@ use crate::resolving::{Failure, Outcome, Resolved};
 #[derive(Debug)]
 pub(super) struct Opening {
     stage: Stage,
-    parked: Vec<Parked>,
+    pub(super) parked: Vec<Parked>,
     process: Option<u32>,
     deadline: Moment,
 }
@@ -44,9 +44,9 @@ enum Stage {
 
 /// A packet that waits.
 #[derive(Debug)]
-struct Parked {
+pub(super) struct Parked {
     header: VirtioHeader,
-    packet: Vec<u8>,
+    pub(super) packet: Vec<u8>,
 }
 
 /// A flow that was permitted before its first packet: a proxied connection.
@@ -54,13 +54,6 @@ struct Parked {
 pub(super) struct Expected {
     permit: Permit,
     pub(super) until: Moment,
-}
-
-/// A flow that was refused a moment ago.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refused {
-    pub(super) until: Moment,
-    is_unreachable: bool,
 }
 
 impl Router {
@@ -503,70 +496,6 @@ impl Router {
         }
         ends
     }
-
-    pub(super) fn refuse(
-        &mut self,
-        ends: Ends,
-        flow: Flow,
-        denial: Denial,
-        asked: Asked,
-        now: Moment,
-    ) {
-        if let Some(opening) = self.openings.remove(&ends) {
-            self.refuse_packets(ends, opening.parked, false, now);
-        }
-        if asked == Asked::No {
-            self.outputs.push_back(Output::Refused { flow, denial });
-        }
-    }
-
-    fn give_up(&mut self, ends: Ends, flow: Flow, problem: Unreachable, now: Moment) {
-        if let Some(opening) = self.openings.remove(&ends) {
-            self.refuse_packets(ends, opening.parked, true, now);
-        }
-        self.outputs
-            .push_back(Output::Unreachable { flow, problem });
-    }
-
-    fn refuse_packets(
-        &mut self,
-        ends: Ends,
-        parked: Vec<Parked>,
-        is_unreachable: bool,
-        now: Moment,
-    ) {
-        for parked in parked {
-            if let Some(headers) = Headers::parse(&parked.packet) {
-                self.answer_refused(&parked.packet, &headers, is_unreachable);
-            }
-        }
-        // A connection is not repeated after a reset; whatever else is repeated
-        // gets the same answer for a while, without asking anybody.
-        if ends.carried != Carried::Tcp && self.refused.len() < MAX_REFUSED {
-            let until = now + REFUSED_FOR;
-            let refused = Refused {
-                until,
-                is_unreachable,
-            };
-            self.refused.insert(ends, refused);
-            self.sweep_soon(now);
-        }
-    }
-
-    pub(super) fn answer_refused(
-        &mut self,
-        packet: &[u8],
-        headers: &Headers,
-        is_unreachable: bool,
-    ) {
-        self.counters.refused += 1;
-        let reply = match (headers.kind, headers.ends()) {
-            _ if is_unreachable => packet::unreachable(packet, headers),
-            (Kind::Tcp(tcp), Some(ends)) => packet::reset_of(ends, &tcp),
-            _ => packet::prohibited(packet, headers),
-        };
-        self.answer(reply);
-    }
 }
 
 /// Whether the policy was asked, and so has written its answer down.
@@ -585,9 +514,6 @@ const MAX_PARKED: usize = 4;
 /// Flows that are remembered at one time.
 const MAX_FLOWS: usize = 65_536;
 
-/// Refusals that are remembered at one time.
-const MAX_REFUSED: usize = 1024;
-
 const MAX_PORT_TRIES: usize = 64;
 const FIRST_FREE_PORT: u16 = 0x8000;
 const DNS_PORT: u16 = 53;
@@ -603,6 +529,3 @@ const RESOLUTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection that was announced begins at once or never.
 const EXPECTED_FOR: Duration = Duration::from_secs(5);
-
-/// How long the same answer is given to whatever is repeated.
-const REFUSED_FOR: Duration = Duration::from_secs(2);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::authzen::printable;
 use connector_core::control::{
     ASSERTION_TYPE, Assertion, Challenge, DISCOVERY_PATH, Discovery, Enrolled, Enrolment,
-    ObjectsRequest, Problem, RECORDS_TYPE, RecordsAccepted, SessionGrant, SessionRequest,
-    is_secure,
+    GrantAnswer, GrantRequest, GrantTask, GrantTasks, ObjectsRequest, Problem, RECORDS_TYPE,
+    RecordsAccepted, SessionGrant, SessionRequest, is_secure,
 };
 use connector_core::identity::HostId;
 use connector_core::jws;
@@ -200,6 +201,43 @@ impl ControlPlane {
         }
     }
 
+    /// Asks for access in a session's name; none if nobody takes such requests.
+    pub(crate) async fn request_access(
+        &self,
+        session: &str,
+        key: &SigningKey,
+        request: &GrantRequest,
+    ) -> Result<Option<GrantTask>, ApiError> {
+        let Some(endpoint) = self.discover().await?.access_request_endpoint.clone() else {
+            return Ok(None);
+        };
+        let post = self
+            .http
+            .client()
+            .post(endpoint)
+            .bearer_auth(self.assertion(session, key)?);
+        let answer: GrantAnswer = self.ask(with_json(post, request)?).await?;
+        Ok(Some(answer.task))
+    }
+
+    /// Returns what a session's person has asked for; none if nobody takes such requests.
+    pub(crate) async fn access_requests(
+        &self,
+        session: &str,
+        key: &SigningKey,
+    ) -> Result<Option<Vec<GrantTask>>, ApiError> {
+        let Some(endpoint) = self.discover().await?.access_request_endpoint.clone() else {
+            return Ok(None);
+        };
+        let get = self
+            .http
+            .client()
+            .get(endpoint)
+            .bearer_auth(self.assertion(session, key)?);
+        let answer: GrantTasks = self.ask(get).await?;
+        Ok(Some(answer.tasks))
+    }
+
     /// Hands over lines of the decision log that follow on `after`; none if nobody takes them.
     pub(crate) async fn deliver_records(
         &self,
@@ -254,6 +292,7 @@ impl ControlPlane {
         .chain(&found.records_endpoint)
         .chain(&found.policy_head_endpoint)
         .chain(&found.policy_objects_endpoint)
+        .chain(&found.access_request_endpoint)
         {
             if !is_secure(endpoint) {
                 return Err(ApiError::InsecureEndpoint(endpoint.clone()));
@@ -326,6 +365,22 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
+    /// Returns what people read: a refusal's own words, and nothing around them.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::Refused { title, detail, .. } => {
+                let detail = detail.as_ref().map(|detail| format!(": {detail}"));
+                printable(&format!("{title}{}", detail.unwrap_or_default())).to_string()
+            }
+            Self::Http(_)
+            | Self::InsecureEndpoint(_)
+            | Self::Key(_)
+            | Self::Unreadable(_)
+            | Self::Unwritable(_)
+            | Self::WrongControlPlane { .. } => self.to_string(),
+        }
+    }
+
     /// Returns whether the control plane itself said no, so that asking again does not help.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if status.is_client_error())

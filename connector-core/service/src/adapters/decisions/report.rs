@@ -1,5 +1,7 @@
 use connector_core::time::WallTime;
-use connector_ipc::{DecisionReport, Outcome, SaidReport, StepUpReport, WorkloadReport};
+use connector_ipc::{
+    DecisionReport, GrantedReport, Outcome, SaidReport, StepUpReport, WorkloadReport,
+};
 use serde_json::Value;
 
 /// Reads a decision from its line in the log.
@@ -63,12 +65,19 @@ fn said(event: &Value) -> SaidReport {
         acr_values: step_up["acr_values"].as_str().map(str::to_owned),
         max_age: step_up["max_age"].as_u64(),
     });
+    let request = unmapped.get("request").and_then(|request| {
+        Some(GrantedReport {
+            id: request["id"].as_str()?.to_owned(),
+            reason: request["reason"].as_str().map(str::to_owned),
+        })
+    });
     let valid_until = unmapped["valid_until"].as_u64();
     SaidReport {
         commit: text("commit"),
         answered_by: text("pdp"),
         step_up,
         requestable: text("requestable"),
+        request,
         valid_until: valid_until.map(|millis| WallTime::from_unix_millis(millis).to_string()),
         hypothetical: unmapped["hypothetical"] == true,
     }

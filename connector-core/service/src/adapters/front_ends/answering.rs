@@ -11,26 +11,30 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::super::granting::Granting;
 use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
 use super::super::{Events, Order, Orders};
 use super::connection::Connection;
 use crate::view::View;
 
+mod granting;
 mod policy;
 mod why;
 
 #[derive(Debug)]
 pub(super) struct Answering {
     view: Arc<View>,
+    granting: Granting,
     events: Events,
     orders: Orders,
 }
 
 impl Answering {
-    pub(super) fn new(view: Arc<View>, events: Events, orders: Orders) -> Self {
+    pub(super) fn new(view: Arc<View>, granting: Granting, events: Events, orders: Orders) -> Self {
         Self {
             view,
+            granting,
             events,
             orders,
         }
@@ -38,6 +42,7 @@ impl Answering {
 
     pub(super) async fn answer(&self, request: Request, to: &mut Connection) -> io::Result<()> {
         let reply = match request {
+            Request::AccessRequests => granting::list(&self.view, &self.granting).await,
             Request::Config => Reply::Settings(self.view.settings.clone()),
             Request::Decisions {
                 follow,
@@ -68,6 +73,20 @@ impl Answering {
                     .await
             }
             Request::Posture { refresh } => self.posture(refresh).await,
+            Request::RequestAccess {
+                host,
+                port,
+                reason,
+                seconds,
+            } => {
+                let wish = granting::Wish {
+                    host: &host,
+                    port,
+                    reason,
+                    seconds,
+                };
+                granting::ask(&self.view, &self.granting, wish).await
+            }
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::Status { follow } => return self.status(follow, to).await,
             Request::Up => self.switch(Event::Resumed).await,
