@@ -5,16 +5,17 @@
 //! opens a path out of this device, a [`Denial`], which says why not, or that
 //! nobody has decided yet, in which case the flow waits while the policy is asked.
 
+mod by_flow;
 mod denial;
 mod flow;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::audit::DecidedBy;
 use crate::catalogue::{Catalogue, Lookup, ResourceId, SiteId};
 use crate::time::Moment;
 
+pub(crate) use self::by_flow::ByFlow;
 pub use self::denial::{Denial, Reason};
 pub use self::flow::{Destination, Flow, Program, Protocol, Workload};
 
@@ -35,13 +36,14 @@ pub(crate) struct Content {
     /// Why nothing at all is reachable, if so.
     pub(crate) closed: Option<Denial>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) answers: Arc<BTreeMap<Flow, Answer>>,
+    pub(crate) answers: Arc<ByFlow<Answer>>,
 }
 
 /// What the policy said about one flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Granted(Grant),
+    /// Shared, since sets of answers are copied.
+    Granted(Arc<Grant>),
     Refused {
         denial: Denial,
         decided_by: DecidedBy,
@@ -49,10 +51,7 @@ pub(crate) enum Answer {
     },
     /// Something the grant rested on changed and the policy is being asked
     /// again: live flows go on until then, new ones wait.
-    Reviewing {
-        grant: Grant,
-        until: Moment,
-    },
+    Reviewing { grant: Arc<Grant>, until: Moment },
 }
 
 /// A permission for one flow, for as long as its lease runs.
@@ -420,8 +419,8 @@ mod tests {
         AccessMap::default().replace(content).unwrap()
     }
 
-    fn grant(lease_ends: Moment) -> Grant {
-        Grant {
+    fn grant(lease_ends: Moment) -> Arc<Grant> {
+        Arc::new(Grant {
             resource: "wiki".into(),
             site: "hq".into(),
             lease_ends,
@@ -429,7 +428,7 @@ mod tests {
             window_ends: None,
             offline_until: lease_ends,
             lapse: Lapse::NotRenewed,
-        }
+        })
     }
 
     fn at(seconds: u64) -> Moment {

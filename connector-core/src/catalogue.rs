@@ -50,23 +50,14 @@ impl Catalogue {
     /// or prefix that matches and offers the port.
     #[must_use]
     pub fn lookup(&self, flow: &Flow) -> Lookup<'_> {
-        let mut candidates: Box<dyn Iterator<Item = &Arc<Resource>>> = match &flow.destination {
-            Destination::Address(address) => Box::new(
-                self.by_prefix
-                    .iter()
-                    .filter(|(prefix, _)| prefix.contains(*address))
-                    .map(|(_, resource)| resource),
-            ),
-            Destination::Name(name) => Box::new(self.named(name)),
-        };
-
-        let Some(first) = candidates.next() else {
-            return Lookup::Unknown;
-        };
-        std::iter::once(first)
-            .chain(candidates)
-            .find(|resource| resource.ports.offer(flow.protocol))
-            .map_or(Lookup::PortNotOffered(first), Lookup::Offered)
+        match &flow.destination {
+            Destination::Address(address) => {
+                let matching = self.by_prefix.iter();
+                let matching = matching.filter(|(prefix, _)| prefix.contains(*address));
+                offered(matching.map(|(_, resource)| resource), flow.protocol)
+            }
+            Destination::Name(name) => offered(self.named(name), flow.protocol),
+        }
     }
 
     /// Returns all resources in the order of their ids.
@@ -89,7 +80,7 @@ impl Catalogue {
         let exact = self.by_name.get(name).into_iter().flatten();
         let suffixes = std::iter::successors(parent(name.as_str()), |suffix| parent(suffix));
         let below = suffixes
-            .filter_map(|suffix| self.by_suffix.get(&suffix.parse().ok()?))
+            .filter_map(|suffix| self.by_suffix.get(suffix))
             .flatten();
         exact.chain(below)
     }
@@ -110,6 +101,20 @@ impl Catalogue {
         }
         self.resources.insert(resource.id.clone(), resource);
     }
+}
+
+/// Returns the first of these that offers a port.
+fn offered<'a>(
+    mut candidates: impl Iterator<Item = &'a Arc<Resource>>,
+    protocol: Protocol,
+) -> Lookup<'a> {
+    let Some(first) = candidates.next() else {
+        return Lookup::Unknown;
+    };
+    std::iter::once(first)
+        .chain(candidates)
+        .find(|resource| resource.ports.offer(protocol))
+        .map_or(Lookup::PortNotOffered(first), Lookup::Offered)
 }
 
 fn parent(name: &str) -> Option<&str> {

@@ -156,10 +156,13 @@ impl Connector {
     /// Returns what the driver must do next, until there is nothing left.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if self.effects.is_empty()
-            && let Some(now) = self.unsettled.take()
-        {
-            self.settle(now);
+        while self.effects.is_empty() {
+            if let Some(begun) = self.enforcer.review_begun() {
+                self.review_on(begun);
+            } else {
+                let now = self.unsettled.take()?;
+                self.settle(now);
+            }
         }
         self.effects.pop_front()
     }
@@ -388,6 +391,14 @@ impl Connector {
     fn reconsider(&mut self, now: Now) {
         match self.known.grounds(now) {
             Some(grounds) => self.enforcer.reconsider(&grounds, &mut self.effects),
+            None => self.enforcer.clear(),
+        }
+    }
+
+    /// Puts the next questions of a review.
+    fn review_on(&mut self, begun: Now) {
+        match self.known.grounds(begun) {
+            Some(grounds) => self.enforcer.review_on(&grounds, &mut self.effects),
             None => self.enforcer.clear(),
         }
     }

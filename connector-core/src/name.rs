@@ -1,5 +1,6 @@
 //! Names of protected applications.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,6 +26,13 @@ impl DomainName {
         self.0
             .strip_suffix(&*suffix.0)
             .is_some_and(|rest| rest.ends_with('.'))
+    }
+}
+
+/// Names are looked up by their text, which they are equal to and ordered as.
+impl Borrow<str> for DomainName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

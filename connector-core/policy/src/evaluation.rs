@@ -89,7 +89,7 @@ impl Snapshot {
         let valid_until = found.valid_until;
         let decision = self.judge(found, question);
         Decision {
-            commit: Some(self.commit().to_string().into()),
+            commit: Some(self.commit_name()),
             valid_until,
             ..decision
         }
@@ -182,7 +182,7 @@ impl Snapshot {
         };
         Decision {
             policy: policy.map(Into::into),
-            commit: Some(self.commit().to_string().into()),
+            commit: Some(self.commit_name()),
             reason_admin: Some(error.into()),
             ..Decision::denied(denial)
         }
@@ -194,7 +194,7 @@ impl Snapshot {
 pub(crate) struct Question {
     facts: Facts,
     request: Request,
-    entities: Entities,
+    entities: Arc<Entities>,
     time: WallTime,
     offline_for: Option<Duration>,
 }

@@ -41,11 +41,12 @@ impl FromStr for Oid {
         let mut bytes = Vec::with_capacity(PREFIX.len() + 32);
         let (mut buffer, mut bits) = (0_u32, 0);
         for character in encoded.bytes() {
-            let value = ALPHABET
-                .iter()
-                .position(|letter| *letter == character)
-                .and_then(|value| u32::try_from(value).ok())
-                .ok_or_else(invalid)?;
+            let value = match character {
+                b'a'..=b'z' => character - b'a',
+                b'2'..=b'7' => character - b'2' + 26,
+                _ => return Err(invalid()),
+            };
+            let value = u32::from(value);
             buffer = (buffer << 5 | value) & 0xfff;
             bits += 5;
             if bits >= 8 {

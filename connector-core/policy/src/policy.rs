@@ -12,6 +12,7 @@ use cedar_policy::{Effect, ParseErrors, PolicyId, PolicySet, ValidationMode};
 
 pub use self::annotations::{Annotations, InvalidAnnotation};
 pub(crate) use self::times::Edges;
+use self::times::Finder;
 use crate::schema;
 
 /// One policy that was parsed, validated against the schema, and understood.
@@ -95,11 +96,12 @@ pub(crate) fn read_sources(files: &[(&str, &[u8])]) -> Result<Vec<Vec<Policy>>, 
         }
     }
 
+    let mut finder = Finder::default();
     let mut policies: Vec<Vec<Policy>> = files.iter().map(|_| Vec::new()).collect();
     for batch in located.chunks(BATCH) {
         for ((number, text, place), (cedar, start)) in batch.iter().zip(parse(batch)?) {
             let at = |offset: usize| place.at(text, offset.saturating_sub(start));
-            let policy = understand(cedar, text, at)?;
+            let policy = understand(cedar, text, &mut finder, at)?;
             policies[*number].push(policy);
         }
     }
@@ -175,13 +177,14 @@ pub(crate) fn read_json(file: &str, text: &[u8]) -> Result<Policy, InvalidPolicy
     let plain = json.to_string();
     let cedar = cedar_policy::Policy::from_json(Some(PolicyId::new(PROVISIONAL)), json)
         .map_err(|error| refused(Problem::Syntax(error.to_string())))?;
-    understand(cedar, &plain, |_| place.clone())
+    understand(cedar, &plain, &mut Finder::default(), |_| place.clone())
 }
 
 /// Takes the id from its annotation, validates, and finds out what else the policy says.
-fn understand(
+fn understand<'a>(
     cedar: cedar_policy::Policy,
-    text: &str,
+    text: &'a str,
+    finder: &mut Finder<'a>,
     at_offset: impl Fn(usize) -> Place,
 ) -> Result<Policy, InvalidPolicy> {
     let place = at_offset(0);
@@ -211,7 +214,9 @@ fn understand(
             problem: Problem::Schema(with_help(warning)),
         });
     }
-    let edges = Edges::of(&cedar, text).map_err(|what| refused(Problem::Time(what)))?;
+    let edges = finder
+        .edges(&cedar, text)
+        .map_err(|what| refused(Problem::Time(what)))?;
     Ok(Policy {
         id,
         place,

@@ -15,6 +15,7 @@ pub(crate) use self::index::{Action, Bucket};
 #[derive(Debug)]
 pub struct Snapshot {
     commit: Oid,
+    commit_name: Arc<str>,
     policies: BTreeMap<Arc<str>, Arc<Policy>>,
     index: Index,
 }
@@ -46,6 +47,7 @@ impl Snapshot {
         }
         Ok(Self {
             commit,
+            commit_name: commit.to_string().into(),
             policies: by_id,
             index,
         })
@@ -55,6 +57,11 @@ impl Snapshot {
     #[must_use]
     pub fn commit(&self) -> Oid {
         self.commit
+    }
+
+    /// Returns the same as decisions name it.
+    pub(crate) fn commit_name(&self) -> Arc<str> {
+        Arc::clone(&self.commit_name)
     }
 
     /// Returns every policy in the order of their ids.

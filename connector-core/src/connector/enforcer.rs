@@ -3,6 +3,7 @@
 mod differences;
 mod judging;
 mod lapsing;
+mod reviewing;
 mod schedule;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use self::differences::Differences;
 use self::judging::{Judged, judge, judge_failure};
+use self::reviewing::Review;
 use self::schedule::Schedule;
 use super::{Attempt, Effect, PdpFailure};
-use crate::access::{Answer, Denial, Flow, Grant, Lapse, Question, Reason};
+use crate::access::{Answer, ByFlow, Denial, Flow, Grant, Lapse, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Lookup, Resource};
@@ -66,18 +68,19 @@ impl Grounds<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Enforcer {
     /// Shared with the published map, so that an unchanged set is told by its address.
-    answers: Arc<BTreeMap<Flow, Answer>>,
-    live: BTreeMap<Flow, Live>,
+    answers: Arc<ByFlow<Answer>>,
+    live: ByFlow<Live>,
     pending: BTreeMap<Attempt, Pending>,
     /// The flows that are being asked about.
-    asked: BTreeMap<Flow, Attempt>,
+    asked: ByFlow<Attempt>,
+    review: Review,
     schedule: Schedule,
     attempts: Attempt,
     differences: Differences,
 }
 
 /// Connections that are open under one answer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Live {
     connections: usize,
     /// When a renewal that failed is tried again.
@@ -104,7 +107,7 @@ enum Step {
 }
 
 impl Enforcer {
-    pub(super) fn answers(&self) -> &Arc<BTreeMap<Flow, Answer>> {
+    pub(super) fn answers(&self) -> &Arc<ByFlow<Answer>> {
         &self.answers
     }
 
@@ -131,6 +134,7 @@ impl Enforcer {
         self.answers = Arc::default();
         self.pending.clear();
         self.asked.clear();
+        self.review.clear();
         self.schedule.clear();
     }
 
@@ -141,7 +145,7 @@ impl Enforcer {
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        if self.asked.contains_key(&question.flow) {
+        if self.asked.contains(&question.flow) {
             return;
         }
         if self.pending.len() >= MAX_PENDING {
@@ -246,34 +250,6 @@ impl Enforcer {
         }
     }
 
-    /// Asks again about every open flow and forgets the other answers, because
-    /// the grounds changed. Open flows go on for at most [`REVIEW_LIMIT`].
-    pub(super) fn reconsider(&mut self, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let now = grounds.now.moment;
-        let before = std::mem::take(&mut self.answers);
-        let kept = before.iter().filter_map(|(flow, answer)| {
-            let review = self.live.contains_key(flow).then(|| answer.reviewed(now))?;
-            Some((flow.clone(), review?))
-        });
-        let kept: BTreeMap<Flow, Answer> = kept.collect();
-
-        let mut again: BTreeMap<Flow, Option<u32>> =
-            kept.keys().map(|flow| (flow.clone(), None)).collect();
-        for pending in std::mem::take(&mut self.pending).into_values() {
-            again.insert(pending.flow, pending.process);
-        }
-        self.asked.clear();
-        self.schedule.clear();
-        for (flow, answer) in &kept {
-            self.schedule.add(answer.ends(), flow.clone());
-        }
-        self.answers = Arc::new(kept);
-
-        for (flow, process) in again {
-            self.evaluate(Question { flow, process }, grounds, effects);
-        }
-    }
-
     fn take_pending(&mut self, attempt: Attempt) -> Option<Pending> {
         let pending = self.pending.remove(&attempt)?;
         self.asked.remove(&pending.flow);
@@ -292,7 +268,7 @@ impl Enforcer {
         if is_news
             && let Some(Answer::Granted(grant)) = Arc::make_mut(&mut self.answers).get_mut(&flow)
         {
-            grant.lapse = Lapse::Offline;
+            Arc::make_mut(grant).lapse = Lapse::Offline;
         }
         self.plan(flow);
     }
@@ -411,18 +387,23 @@ impl Enforcer {
     fn keep(&mut self, flow: Flow, answer: Answer) {
         // Those in use are kept beside the others, so they are not counted.
         let idle = self.answers.len().saturating_sub(self.live.len());
-        if idle >= MAX_ANSWERS && !self.answers.contains_key(&flow) {
+        if idle >= MAX_ANSWERS && !self.answers.contains(&flow) {
             let first = self
                 .schedule
-                .soonest(|flow| self.answers.contains_key(flow) && !self.live.contains_key(flow));
-            let is_idle = |flow: &&Flow| !self.live.contains_key(*flow);
-            let first = first.or_else(|| self.answers.keys().find(is_idle).cloned());
+                .soonest(|flow| self.answers.contains(flow) && !self.live.contains(flow));
+            let is_idle = |flow: &&Flow| !self.live.contains(*flow);
+            let first = first.or_else(|| self.answers.flows().find(is_idle).cloned());
             if let Some(first) = first {
                 Arc::make_mut(&mut self.answers).remove(&first);
             }
         }
-        Arc::make_mut(&mut self.answers).insert(flow.clone(), answer);
-        self.plan(flow);
+        // Nobody keeps an answer to a flow that is still being asked about.
+        let live = self.live.get(&flow);
+        let renewal = live.and_then(|live| answer.renewal(live));
+        let due = [renewal, answer.window_ends()];
+        let next = due.into_iter().flatten().fold(answer.ends(), Moment::min);
+        self.schedule.add(next, flow.clone());
+        Arc::make_mut(&mut self.answers).insert(flow, answer);
     }
 }
 
@@ -441,17 +422,25 @@ impl Answer {
         }
     }
 
+    /// Returns when this is asked for again if it is in use.
+    fn renewal(&self, live: &Live) -> Option<Moment> {
+        match self {
+            Self::Granted(grant) => Some(grant.renew_at.max(live.retry_at)),
+            Self::Refused { .. } | Self::Reviewing { .. } => None,
+        }
+    }
+
     /// Returns what live flows go on by while the policy is asked again, if they
     /// may: one that is being reviewed already gets no more time.
     fn reviewed(&self, now: Moment) -> Option<Self> {
-        let (grant, until): (&Grant, Moment) = match self {
+        let (grant, until): (&Arc<Grant>, Moment) = match self {
             Self::Granted(grant) => (grant, now + REVIEW_LIMIT),
             Self::Reviewing { grant, until } => (grant, (now + REVIEW_LIMIT).min(*until)),
             Self::Refused { .. } => return None,
         };
         let until = until.min(grant.lease_ends);
         (now < until).then(|| Self::Reviewing {
-            grant: grant.clone(),
+            grant: Arc::clone(grant),
             until,
         })
     }

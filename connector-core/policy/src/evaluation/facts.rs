@@ -1,7 +1,7 @@
 //! Requests in the words of the schema.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use cedar_policy::{
@@ -9,7 +9,7 @@ use cedar_policy::{
 };
 use connector_core::access::Workload;
 use connector_core::authzen::AccessRequest;
-use connector_core::catalogue::Resource;
+use connector_core::catalogue::{Resource, ResourceId};
 use connector_core::identity::{Assurance, HostId, Person, SessionId};
 use connector_core::posture::{Finding, TrustLevel, Verdict};
 use connector_core::time::WallTime;
@@ -73,7 +73,12 @@ pub struct Subject {
 pub(crate) struct Standing {
     entities: Entities,
     context: Vec<(&'static str, RestrictedExpression)>,
+    /// The entities of what was asked about of late.
+    surroundings: Mutex<Surroundings>,
 }
+
+/// The entities of a resource and a program, with the resource as it was then.
+type Surroundings = BTreeMap<(ResourceId, Workload), (Arc<Resource>, Arc<Entities>)>;
 
 impl Subject {
     /// Returns the subject of a request.
@@ -197,7 +202,47 @@ impl Standing {
         Ok(Self {
             entities: Entities::from_entities(entities, None).map_err(unanswerable)?,
             context,
+            surroundings: Mutex::default(),
         })
+    }
+
+    fn with(&self, entities: impl IntoIterator<Item = Entity>) -> Result<Entities, Unanswerable> {
+        let all = self.entities.clone();
+        all.upsert_entities(entities, None).map_err(unanswerable)
+    }
+
+    /// Returns the subject's entities with those of a resource and a program, made once.
+    fn around(
+        &self,
+        resource: &Arc<Resource>,
+        program: &Workload,
+    ) -> Result<Arc<Entities>, Unanswerable> {
+        let mut kept = self
+            .surroundings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = (resource.id.clone(), program.clone());
+        if let Some((described, entities)) = kept.get(&key)
+            && described == resource
+        {
+            return Ok(Arc::clone(entities));
+        }
+        let site = entity(&TYPES.site, resource.site.as_str());
+        let about = [
+            ("title", text(&resource.title)),
+            ("site", reference(site.clone())),
+        ];
+        let uid = entity(&TYPES.resource, resource.id.as_str());
+        let entities = self.with([
+            described(uid, about, [site])?,
+            described(workload(program), known(program), [])?,
+        ])?;
+        let entities = Arc::new(entities);
+        if kept.len() >= MAX_SURROUNDINGS {
+            kept.clear();
+        }
+        kept.insert(key, (Arc::clone(resource), Arc::clone(&entities)));
+        Ok(entities)
     }
 }
 
@@ -211,7 +256,7 @@ pub(crate) struct Facts {
     pub(crate) resources: Vec<EntityUid>,
     principal: EntityUid,
     context: Vec<(String, RestrictedExpression)>,
-    entities: Option<Entities>,
+    entities: Arc<Entities>,
 }
 
 impl Facts {
@@ -226,21 +271,8 @@ impl Facts {
         let site = entity(&TYPES.site, request.resource.site.as_str());
         let resource = entity(&TYPES.resource, request.resource.id.as_str());
         let program = workload(&flow.workload);
-        let about = [
-            ("title", text(&request.resource.title)),
-            ("site", reference(site.clone())),
-        ];
-        let entities = [
-            described(resource.clone(), about, [site.clone()])?,
-            described(program.clone(), known(&flow.workload), [])?,
-        ];
-        let mut facts = Self::new(
-            Action::Connect,
-            subject,
-            standing,
-            vec![resource, site],
-            entities,
-        )?;
+        let entities = standing.around(&request.resource, &flow.workload)?;
+        let mut facts = Self::about(Action::Connect, subject, vec![resource, site], entities);
         facts.surround(standing, request.time, circumstances)?;
         let protocol = entity(&TYPES.protocol, flow.protocol.transport());
         facts.say(
@@ -263,16 +295,24 @@ impl Facts {
         resources: Vec<EntityUid>,
         entities: impl IntoIterator<Item = Entity>,
     ) -> Result<Self, Unanswerable> {
-        let all = standing.entities.clone();
-        let all = all.upsert_entities(entities, None).map_err(unanswerable)?;
-        Ok(Self {
+        let entities = standing.with(entities)?;
+        Ok(Self::about(action, subject, resources, Arc::new(entities)))
+    }
+
+    fn about(
+        action: Action,
+        subject: &Subject,
+        resources: Vec<EntityUid>,
+        entities: Arc<Entities>,
+    ) -> Self {
+        Self {
             action,
             principals: subject.principals.clone(),
             resources,
             principal: entity(&TYPES.person, &subject.person.subject),
             context: Vec::with_capacity(20),
-            entities: Some(all),
-        })
+            entities,
+        }
     }
 
     /// Tells what is the same for every action, but for the exact time.
@@ -312,7 +352,7 @@ impl Facts {
     }
 
     /// Makes the request; what the candidates are found by stays.
-    pub(crate) fn take_request(&mut self) -> Result<(Request, Entities), Unanswerable> {
+    pub(crate) fn take_request(&mut self) -> Result<(Request, Arc<Entities>), Unanswerable> {
         let context = std::mem::take(&mut self.context);
         let context = Context::from_pairs(context).map_err(unanswerable)?;
         let action = entity(&TYPES.action, self.action.name());
@@ -323,8 +363,7 @@ impl Facts {
             context,
             None,
         );
-        let entities = self.entities.take().unwrap_or_else(Entities::empty);
-        Ok((request.map_err(unanswerable)?, entities))
+        Ok((request.map_err(unanswerable)?, Arc::clone(&self.entities)))
     }
 }
 
@@ -466,6 +505,9 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
 fn kind(name: &str) -> EntityTypeName {
     name.parse().expect("the name of an entity type")
 }
+
+/// Some two kilobytes each; as many as a person's programs and applications of a day.
+const MAX_SURROUNDINGS: usize = 1024;
 
 const WEEKDAYS: [&str; 7] = [
     "monday",

@@ -87,6 +87,33 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
+/// Returns a policy's conditions: they begin at its first brace, since what stands before
+/// them has none outside of texts and comments.
+pub(super) fn conditions(text: &str) -> &str {
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
+                while bytes.next_if(|(_, next)| *next != b'\n').is_some() {}
+            }
+            b'"' => {
+                while let Some((_, inside)) = bytes.next() {
+                    match inside {
+                        b'\\' => {
+                            bytes.next();
+                        }
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            b'{' => return &text[at..],
+            _ => {}
+        }
+    }
+    ""
+}
+
 /// How complex a policy is, as far as it was seen.
 #[derive(Debug, Default)]
 struct Shape {
@@ -152,6 +179,23 @@ mod tests {
         assert_eq!(texts, ["a \"x;\\\";\" b;", "c;", "d // e;"]);
         let lines: Vec<usize> = found.iter().map(|piece| piece.line).collect();
         assert_eq!(lines, [2, 4, 5]);
+    }
+
+    #[test]
+    fn conditions_begin_at_the_first_brace_that_is_in_no_text_or_comment() {
+        for (text, expected) in [
+            (
+                "@id(\"a{\\\"{\") permit(p, a, r) // {\n when { x };",
+                "{ x };",
+            ),
+            (
+                "permit(p, a, r) unless { x } when { y };",
+                "{ x } when { y };",
+            ),
+            ("permit(p, a, r);", ""),
+        ] {
+            assert_eq!(conditions(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! When a policy's answer may change because time goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, UnaryOp, Var};
 use cedar_policy::{
     Context, Entities, EntityUid, EvalResult, Expression, Request, eval_expression,
 };
 use connector_core::time::WallTime;
+
+use super::source;
 
 /// The times at which answers may change.
 ///
@@ -25,20 +27,53 @@ pub(crate) struct Edges {
     pub(crate) tells_time: bool,
 }
 
+/// Finds the edges of many policies; where conditions are the same, as those of office
+/// hours are, only once, since that takes as long as reading ten policies.
+#[derive(Debug, Default)]
+pub(super) struct Finder<'a> {
+    by_conditions: BTreeMap<&'a str, Edges>,
+}
+
+impl<'a> Finder<'a> {
+    /// Finds the edges of a policy, which was validated and read from `text`.
+    pub(super) fn edges(
+        &mut self,
+        policy: &cedar_policy::Policy,
+        text: &'a str,
+    ) -> Result<Edges, Unbounded> {
+        if !may_use_time(text) {
+            return Ok(Edges::default());
+        }
+        let conditions = source::conditions(text);
+        if let Some(known) = self.by_conditions.get(conditions) {
+            return Ok(Edges {
+                tells_time: may_tell_time(text),
+                ..known.clone()
+            });
+        }
+        let edges = Edges::of(policy, text)?;
+        self.by_conditions.insert(conditions, edges.clone());
+        Ok(edges)
+    }
+}
+
+/// Whoever uses the time has to name one of its members, since the types of a comparison
+/// have to agree; looking for the names first saves building the tree of most policies.
+fn may_use_time(text: &str) -> bool {
+    let spelt = ["time", "minute_of_day", "weekday", "\\"];
+    spelt.iter().any(|part| text.contains(part))
+}
+
+fn may_tell_time(text: &str) -> bool {
+    text.contains("time") || text.contains('\\')
+}
+
 impl Edges {
     /// Finds the edges of one policy, which was validated and read from `text`.
-    ///
-    /// Whoever uses the time has to name one of its members, since the types
-    /// of a comparison have to agree; looking for the names first saves
-    /// building the tree of most policies.
-    pub(super) fn of(policy: &cedar_policy::Policy, text: &str) -> Result<Self, Unbounded> {
-        let spelt = ["time", "minute_of_day", "weekday", "\\"];
-        if !spelt.iter().any(|part| text.contains(part)) {
-            return Ok(Self::default());
-        }
+    fn of(policy: &cedar_policy::Policy, text: &str) -> Result<Self, Unbounded> {
         let tree = policy.to_pst().map_err(|_| Unbounded::Opaque)?;
         let mut edges = Self {
-            tells_time: text.contains("time") || text.contains('\\'),
+            tells_time: may_tell_time(text),
             ..Self::default()
         };
         for clause in tree.body().clauses() {
@@ -299,6 +334,27 @@ mod tests {
     }
 
     #[test]
+    fn equal_conditions_have_equal_edges_and_others_their_own() {
+        let policy = |name: &str, end: u32| {
+            format!(
+                "@id(\"{name}\") permit(principal, action, resource) when {{ context.minute_of_day < {end} }};"
+            )
+        };
+        let texts = [policy("one", 540), policy("two", 540), policy("three", 600)];
+        let mut finder = Finder::default();
+
+        let found = texts.iter().map(|text| {
+            let edges = finder.edges(&text.parse().unwrap(), text).unwrap();
+            assert_eq!(edges, Edges::of(&text.parse().unwrap(), text).unwrap());
+            walk(&edges, at("00:00"), 1)
+        });
+        let found: Vec<Vec<String>> = found.collect();
+
+        assert_eq!(found, [["09:00"], ["09:00"], ["10:00"]]);
+        assert_eq!(finder.by_conditions.len(), 2);
+    }
+
+    #[test]
     fn a_date_is_an_edge_once() {
         let edges = edges(
             "context.time >= datetime(\"1970-01-02\") && \
@@ -385,7 +441,7 @@ mod tests {
     fn edges(condition: &str) -> Result<Edges, Unbounded> {
         let text = format!("permit(principal, action, resource) when {{ {condition} }};");
         let policy = text.parse();
-        Edges::of(&policy.map_err(|_| Unbounded::Opaque)?, &text)
+        Finder::default().edges(&policy.map_err(|_| Unbounded::Opaque)?, &text)
     }
 
     fn walk(edges: &Edges, from: WallTime, steps: usize) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Finds the policies whose scope can match, without looking at the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cedar_policy::{
     ActionConstraint, EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint,
@@ -37,8 +37,36 @@ pub(crate) struct Index {
     elevate: ByResource,
 }
 
-/// `None` is for scopes that name nobody.
-type ByResource = HashMap<Option<EntityUid>, HashMap<Option<EntityUid>, Bucket>>;
+/// Scopes name one of many resources.
+#[derive(Debug, Default)]
+struct ByResource {
+    named: HashMap<EntityUid, ByPrincipal>,
+    any: ByPrincipal,
+}
+
+/// Few scopes of one resource differ in whom they name, so that comparing is less than hashing.
+#[derive(Debug, Default)]
+struct ByPrincipal {
+    named: BTreeMap<EntityUid, Bucket>,
+    any: Option<Bucket>,
+}
+
+impl ByResource {
+    fn bucket(
+        &mut self,
+        resource: Option<&EntityUid>,
+        principal: Option<&EntityUid>,
+    ) -> &mut Bucket {
+        let by_principal = match resource {
+            Some(resource) => self.named.entry(resource.clone()).or_default(),
+            None => &mut self.any,
+        };
+        match principal {
+            Some(principal) => by_principal.named.entry(principal.clone()).or_default(),
+            None => by_principal.any.get_or_insert_default(),
+        }
+    }
+}
 
 /// Policies with the same scope.
 #[derive(Debug, Default)]
@@ -68,8 +96,8 @@ impl Index {
             if !covers(&action, asked) {
                 continue;
             }
-            let by_principal = self.of_mut(asked).entry(resource.clone()).or_default();
-            let bucket = by_principal.entry(principal.clone()).or_default();
+            let of_action = self.of_mut(asked);
+            let bucket = of_action.bucket(resource.as_ref(), principal.as_ref());
             let added = bucket.policies.add(policy.cedar.clone());
             added.map_err(|error| InvalidPolicy {
                 place: policy.place.clone(),
@@ -95,11 +123,14 @@ impl Index {
             Action::Delegate => &self.delegate,
             Action::Elevate => &self.elevate,
         };
-        let keys = resources.iter().cloned().map(Some).chain([None]);
-        let by_principal = keys.filter_map(|key| by_resource.get(&key));
+        let named = resources
+            .iter()
+            .filter_map(|key| by_resource.named.get(key));
+        let by_principal = named.chain([&by_resource.any]);
         by_principal.flat_map(move |by_principal| {
-            let keys = principals.iter().cloned().map(Some).chain([None]);
-            keys.filter_map(|key| by_principal.get(&key))
+            let named = principals.iter();
+            let named = named.filter_map(|key| by_principal.named.get(key));
+            named.chain(&by_principal.any)
         })
     }
 

@@ -78,7 +78,7 @@ pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'
         lapse: Lapse::NotRenewed,
     };
     Judged::Keep(Kept {
-        answer: Answer::Granted(grant),
+        answer: Answer::Granted(Arc::new(grant)),
         outcome: Outcome::Permitted { lease },
         decided_by,
     })
@@ -106,10 +106,10 @@ pub(super) fn judge_failure(
         lease_ends,
         renew_at: renewal(lease, None, now),
         lapse: Lapse::Offline,
-        ..grant.clone()
+        ..Grant::clone(grant)
     };
     Judged::Keep(Kept {
-        answer: Answer::Granted(extended),
+        answer: Answer::Granted(Arc::new(extended)),
         outcome: Outcome::Permitted { lease },
         decided_by: DecidedBy::Local,
     })

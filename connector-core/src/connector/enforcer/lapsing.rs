@@ -17,7 +17,7 @@ impl Enforcer {
         effects: &mut VecDeque<Effect>,
     ) {
         let live = &self.live;
-        Arc::make_mut(&mut self.answers).retain(|flow, _| live.contains_key(flow));
+        Arc::make_mut(&mut self.answers).retain(|flow, _| live.contains(flow));
         let granted: Vec<Flow> = self
             .answers
             .iter()
@@ -25,7 +25,7 @@ impl Enforcer {
             .map(|(flow, _)| flow.clone())
             .collect();
         for flow in granted {
-            if !self.asked.contains_key(&flow) {
+            if !self.asked.contains(&flow) {
                 let question = Question {
                     flow,
                     process: None,
@@ -103,16 +103,14 @@ impl Enforcer {
         if answer.ends() <= now {
             Arc::make_mut(&mut self.answers).remove(flow);
         } else if answer.window_ends().is_some_and(|ends| ends <= now) {
-            let review = answer
-                .reviewed(now)
-                .filter(|_| self.live.contains_key(flow));
+            let review = answer.reviewed(now).filter(|_| self.live.contains(flow));
             let answers = Arc::make_mut(&mut self.answers);
             let Some(review) = review else {
                 answers.remove(flow);
                 return;
             };
             answers.insert(flow.clone(), review);
-            if !self.asked.contains_key(flow) {
+            if !self.asked.contains(flow) {
                 let question = Question {
                     flow: flow.clone(),
                     process: None,
@@ -124,28 +122,27 @@ impl Enforcer {
 
     /// Returns when the answer to a flow in use is asked for again.
     fn renewal(&self, flow: &Flow) -> Option<Moment> {
-        let live = self
-            .live
-            .get(flow)
-            .filter(|_| !self.asked.contains_key(flow))?;
-        match self.answers.get(flow)? {
-            Answer::Granted(grant) => Some(grant.renew_at.max(live.retry_at)),
-            Answer::Refused { .. } | Answer::Reviewing { .. } => None,
+        if self.asked.contains(flow) {
+            return None;
         }
+        self.answers.get(flow)?.renewal(self.live.get(flow)?)
     }
 
     /// Puts the next moment at which something is to be done about `flow` into the schedule.
     pub(super) fn plan(&mut self, flow: Flow) {
         let answer = self.answers.get(&flow);
-        let deadline = self
-            .asked
-            .get(&flow)
-            .and_then(|attempt| Some(self.pending.get(attempt)?.deadline));
+        let (deadline, renewal) = match self.asked.get(&flow) {
+            Some(attempt) => (self.pending.get(attempt).map(|it| it.deadline), None),
+            None => {
+                let renewal = answer.and_then(|answer| answer.renewal(self.live.get(&flow)?));
+                (None, renewal)
+            }
+        };
         let next = [
             answer.map(Answer::ends),
             answer.and_then(Answer::window_ends),
             deadline,
-            self.renewal(&flow),
+            renewal,
         ];
         if let Some(next) = next.into_iter().flatten().min() {
             self.schedule.add(next, flow);
@@ -155,8 +152,8 @@ impl Enforcer {
     /// Makes the schedule anew, without what has been overtaken.
     fn plan_all(&mut self) {
         self.schedule.clear();
-        let answered = self.answers.keys().cloned();
-        let flows: Vec<Flow> = answered.chain(self.asked.keys().cloned()).collect();
+        let answered = self.answers.flows().cloned();
+        let flows: Vec<Flow> = answered.chain(self.asked.flows().cloned()).collect();
         for flow in flows {
             self.plan(flow);
         }
