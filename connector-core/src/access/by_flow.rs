@@ -126,7 +126,7 @@ fn part(flow: &Flow) -> usize {
         Destination::Address(IpAddr::V6(address)) => mix_all(protocol, &address.octets()),
         Destination::Name(name) => mix_all(protocol, name.as_str().as_bytes()),
     };
-    usize::from(hash.to_be_bytes()[0])
+    usize::from(hash.to_be_bytes()[0]) % PARTS
 }
 
 fn mix_all(mut hash: u64, bytes: &[u8]) -> u64 {
@@ -146,7 +146,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// As many as one byte tells apart: with ten thousand flows, some forty are in each.
-const PARTS: usize = 256;
+const PARTS: usize = 64;
 
 /// An odd number with its bits spread: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

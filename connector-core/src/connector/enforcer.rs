@@ -391,7 +391,7 @@ impl Enforcer {
             let first = self
                 .schedule
                 .soonest(|flow| self.answers.contains(flow) && !self.live.contains(flow));
-            let is_idle = |flow: &&Flow| !self.live.contains(*flow);
+            let is_idle = |flow: &&Flow| !self.live.contains(flow);
             let first = first.or_else(|| self.answers.flows().find(is_idle).cloned());
             if let Some(first) = first {
                 Arc::make_mut(&mut self.answers).remove(&first);
