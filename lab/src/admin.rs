@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::company::{self, Rule};
-use crate::control_plane::{ControlPlane, Sessions, is_json};
+use crate::control_plane::{ControlPlane, NotCommitted, Sessions, is_json};
 use crate::http_server::{self, Task};
 use crate::pdp::{Interference, Pdp};
 use crate::problem::Refusal;
@@ -305,15 +305,9 @@ async fn commit_policies(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let files: std::collections::BTreeMap<String, String> = read(&headers, body).await?;
-    let files: Vec<(String, String)> = files.into_iter().collect();
-    let commit = levers
-        .config
-        .ruling
-        .policies()
-        .commit(&files, "from the lab's admin");
-    let commit = commit.map_err(|error| Refusal::malformed(error.to_string()))?;
-    Ok(Json(json!({"commit": commit})))
+    let files = read_files(&headers, body).await?;
+    let policies = levers.config.ruling.policies();
+    committed(policies.commit(&files, "from the lab's admin"))
 }
 
 /// Has files of Cedar evaluated beside those in force.
@@ -322,14 +316,18 @@ async fn propose_policies(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let files: std::collections::BTreeMap<String, String> = read(&headers, body).await?;
-    let files: Vec<(String, String)> = files.into_iter().collect();
-    let proposed = levers
-        .config
-        .ruling
-        .policies()
-        .propose(&files, "a candidate from the lab's admin");
-    let commit = proposed.map_err(|error| Refusal::malformed(error.to_string()))?;
+    let files = read_files(&headers, body).await?;
+    let policies = levers.config.ruling.policies();
+    committed(policies.propose(&files, "a candidate from the lab's admin"))
+}
+
+async fn read_files(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, Refusal> {
+    let files: std::collections::BTreeMap<String, String> = read(headers, body).await?;
+    Ok(files.into_iter().collect())
+}
+
+fn committed(commit: Result<String, NotCommitted>) -> Result<Json<Value>, Refusal> {
+    let commit = commit.map_err(|error| Refusal::malformed(error.to_string()))?;
     Ok(Json(json!({"commit": commit})))
 }
 

@@ -1,13 +1,11 @@
 //! The lab's own levers, and the company as a whole.
 
 use connector_core::configuration::RawPolicy;
-use lab::clock::Clock;
-use lab::company::Company;
 use lab::running::{ExternalGateway, Lab, Options};
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::{client, json_of, post_json};
+use crate::support::{client, json_of, options, post_json};
 
 #[tokio::test]
 async fn the_whole_company_starts_and_says_where() {
@@ -218,21 +216,6 @@ async fn the_lab_stays_on_loopback_addresses() {
     .await;
 
     assert!(refused.unwrap_err().to_string().contains("loopback"));
-}
-
-fn options() -> Options {
-    Options {
-        company: Company::built_in(),
-        state: None,
-        listen: "127.0.0.1:0".parse().unwrap(),
-        issuer: None,
-        client_id: None,
-        policy: None,
-        policy_mode: None,
-        external_gateways: Vec::new(),
-        site_resolver: None,
-        clock: Clock::default(),
-    }
 }
 
 fn check() -> Value {

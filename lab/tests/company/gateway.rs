@@ -11,15 +11,13 @@ use connector_core::control::SessionGrant;
 use connector_core::jws::PublicKey;
 use connector_core::testing::Company as Decisions;
 use connector_core::time::Moment;
-use lab::clock::Clock;
-use lab::company::Company;
-use lab::running::{Lab, Options};
+use lab::running::Lab;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel::userspace::{FlowStream, Plan, Settings, Userspace};
 use tunnel_proto::keys::PrivateKey;
 
-use crate::support::{DEADLINE, Device, client, id_token, json_of, post_json};
+use crate::support::{DEADLINE, Device, client, id_token, json_of, options, post_json};
 
 const WIKI: &str = "10.20.0.10";
 const PAYROLL: &str = "10.20.0.12";
@@ -107,18 +105,7 @@ struct Office {
 
 impl Office {
     async fn open() -> Self {
-        let lab = Lab::start(Options {
-            company: Company::built_in(),
-            state: None,
-            listen: "127.0.0.1:0".parse().unwrap(),
-            issuer: None,
-            client_id: None,
-            policy: None,
-            policy_mode: None,
-            external_gateways: vec![],
-            site_resolver: None,
-            clock: Clock::default(),
-        });
+        let lab = Lab::start(options());
         Self {
             lab: lab.await.unwrap(),
         }

@@ -20,6 +20,7 @@ use lab::idp::{Idp, IdpConfig};
 use lab::peers::{PeerError, PeerTable, PeerTables};
 use lab::random;
 use lab::ruling::{Ruling, Subordinates};
+use lab::running::Options;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -528,5 +529,21 @@ impl Device {
             .send()
             .await
             .unwrap()
+    }
+}
+
+/// A lab of the built-in company, all of it its own.
+pub(crate) fn options() -> Options {
+    Options {
+        company: Company::built_in(),
+        state: None,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        issuer: None,
+        client_id: None,
+        policy: None,
+        policy_mode: None,
+        external_gateways: Vec::new(),
+        site_resolver: None,
+        clock: Clock::default(),
     }
 }

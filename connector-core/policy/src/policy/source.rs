@@ -35,27 +35,10 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut start = None;
     let (mut line, mut counted) = (1, 0);
     let mut shape = Shape::default();
-    let mut bytes = text.bytes().enumerate().peekable();
-    while let Some((at, byte)) = bytes.next() {
+    for (at, byte) in code(text) {
         match byte {
-            b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
-                while bytes.next_if(|(_, next)| *next != b'\n').is_some() {}
-                continue;
-            }
             b' ' | b'\t' | b'\r' | b'\n' => continue,
-            b'"' => {
-                start.get_or_insert(at);
-                while let Some((_, inside)) = bytes.next() {
-                    match inside {
-                        b'\\' => {
-                            bytes.next();
-                        }
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
-                continue;
-            }
+            b'"' => {}
             b';' => {
                 let from = start.take().unwrap_or(at);
                 line += newlines(&text[counted..from]);
@@ -90,13 +73,21 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
 /// Returns a policy's conditions: they begin at its first brace, since what stands before
 /// them has none outside of texts and comments.
 pub(super) fn conditions(text: &str) -> &str {
+    let brace = code(text).find(|(_, byte)| *byte == b'{');
+    brace.map_or("", |(at, _)| &text[at..])
+}
+
+/// Returns the bytes that are in no comment, each with its offset; of a text, its first quote.
+fn code(text: &str) -> impl Iterator<Item = (usize, u8)> {
     let mut bytes = text.bytes().enumerate().peekable();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
+    std::iter::from_fn(move || {
+        loop {
+            let (at, byte) = bytes.next()?;
+            if byte == b'/' && bytes.peek().is_some_and(|(_, next)| *next == b'/') {
                 while bytes.next_if(|(_, next)| *next != b'\n').is_some() {}
+                continue;
             }
-            b'"' => {
+            if byte == b'"' {
                 while let Some((_, inside)) = bytes.next() {
                     match inside {
                         b'\\' => {
@@ -107,11 +98,9 @@ pub(super) fn conditions(text: &str) -> &str {
                     }
                 }
             }
-            b'{' => return &text[at..],
-            _ => {}
+            return Some((at, byte));
         }
-    }
-    ""
+    })
 }
 
 /// How complex a policy is, as far as it was seen.
