@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::audit::DecidedBy;
 use crate::catalogue::{Catalogue, Lookup, ResourceId, SiteId};
+use crate::identity::Owner;
 use crate::time::Moment;
 
 pub(crate) use self::by_flow::ByFlow;
@@ -35,6 +36,8 @@ pub struct AccessMap {
 pub(crate) struct Content {
     /// Why nothing at all is reachable, if so.
     pub(crate) closed: Option<Denial>,
+    /// Whose programs may reach anything.
+    pub(crate) owner: Owner,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) answers: Arc<ByFlow<Answer>>,
 }
@@ -111,6 +114,9 @@ impl AccessMap {
         if let Some(denial) = &self.content.closed {
             return Verdict::Denied(denial.clone());
         }
+        if !self.content.owner.admits(&flow.workload) {
+            return Verdict::Denied(Reason::OtherUser.into());
+        }
         match self.content.catalogue.lookup(flow) {
             Lookup::Offered(_) => {}
             Lookup::PortNotOffered(_) => return Verdict::Denied(Reason::PortNotOffered.into()),
@@ -173,6 +179,12 @@ impl AccessMap {
         Arc::clone(&self.content.catalogue)
     }
 
+    /// Returns whose programs may reach anything.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.content.owner
+    }
+
     /// Returns how many answers are in force.
     #[must_use]
     pub fn answers(&self) -> usize {
@@ -221,6 +233,7 @@ impl Default for AccessMap {
             generation: Generation::default(),
             content: Content {
                 closed: Some(Reason::NotConfigured.into()),
+                owner: Owner::Machine,
                 catalogue: Arc::default(),
                 answers: Arc::default(),
             },
@@ -412,6 +425,7 @@ mod tests {
 
     fn map(answers: impl IntoIterator<Item = (Flow, Answer)>) -> AccessMap {
         let content = Content {
+            owner: Owner::Machine,
             closed: None,
             catalogue: Arc::new(catalogue()),
             answers: Arc::new(answers.into_iter().collect()),

@@ -15,7 +15,7 @@ use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
-use crate::identity::{HostId, Session};
+use crate::identity::{HostId, Owner, Session};
 use crate::posture::{Check, Facts, Verdict};
 use crate::signals::Local;
 use crate::time::{Moment, Now};
@@ -125,8 +125,9 @@ impl Connector {
                     .signing_in
                     .handle_failed(attempt, retry, now.moment);
             }
-            Event::SignInRequested(method) => {
-                self.known.signing_in.handle_requested(method, now.moment)
+            Event::SignInRequested { method, owner } => {
+                let signing_in = &mut self.known.signing_in;
+                signing_in.handle_requested(method, owner, now.moment);
             }
             Event::SignOutRequested => self.known.signing_in.handle_signed_out(),
             Event::SignalReceived(event) => self.note_signal(*event, now),
@@ -205,6 +206,12 @@ impl Connector {
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         self.known.signing_in.session()
+    }
+
+    /// Returns whose session is open, or is about to be.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.known.signing_in.owner()
     }
 
     /// Returns the configuration in force.
@@ -454,6 +461,7 @@ impl Connector {
             .unwrap_or_default();
         let content = Content {
             closed: self.closed(),
+            owner: self.owner().unwrap_or(Owner::Machine),
             catalogue,
             answers: Arc::clone(self.enforcer.answers()),
         };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Workload;
 use crate::time::{Moment, WallTime};
 
 /// A person, as the identity provider describes them.
@@ -29,6 +30,8 @@ pub struct Session {
     pub id: SessionId,
     /// Whose session it is.
     pub person: Arc<Person>,
+    /// Whose programs it carries.
+    pub owner: Owner,
     /// The addresses that the tunnel speaks from.
     pub addresses: Vec<IpAddr>,
     /// When the session ends at the latest.
@@ -38,6 +41,43 @@ pub struct Session {
     /// How sure the identity provider is of the person, where it has said so since.
     pub assurance: Option<Arc<Assurance>>,
 }
+
+/// Whose programs a session carries: those of the person who signed in, and nobody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Everybody's: the administrator signed in, for the machine as a whole, or the system
+    /// does not number its users.
+    Machine,
+    /// Those of the user with this number, and the administrator's, who could be anybody.
+    User(u32),
+}
+
+impl Owner {
+    /// Returns the owner of a session that the given user asks for.
+    #[must_use]
+    pub fn of(user: Option<u32>) -> Self {
+        match user {
+            None | Some(ADMINISTRATOR) => Self::Machine,
+            Some(user) => Self::User(user),
+        }
+    }
+
+    /// Returns whether the session carries what `workload` opens. Of a program whose user is
+    /// not known nobody can say whose it is; of one that is only asked about, it does not matter.
+    #[must_use]
+    pub fn admits(self, workload: &Workload) -> bool {
+        let Self::User(owner) = self else {
+            return true;
+        };
+        match workload.user() {
+            Some(user) => user == owner || user == ADMINISTRATOR,
+            None => matches!(workload, Workload::Supposed(_)),
+        }
+    }
+}
+
+/// The administrator's number on systems that have such numbers.
+const ADMINISTRATOR: u32 = 0;
 
 /// A level of assurance in the words of the framework that defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,5 +147,49 @@ impl From<&str> for HostId {
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Program;
+
+    #[test]
+    fn a_session_carries_its_owners_programs_and_the_administrators() {
+        for (user, workload, is_carried) in [
+            (Some(1000), known(Some(1000)), true),
+            (Some(1000), known(Some(0)), true),
+            (Some(1000), known(Some(1001)), false),
+            (Some(1000), known(None), false),
+            (Some(1000), Workload::UnknownOf(1000), true),
+            (Some(1000), Workload::UnknownOf(1001), false),
+            (Some(1000), Workload::Unknown, false),
+            (Some(1000), Workload::Supposed(program(None)), true),
+            (Some(0), known(Some(1001)), true),
+            (Some(0), Workload::Unknown, true),
+            (None, Workload::Unknown, true),
+        ] {
+            let owner = Owner::of(user);
+
+            assert_eq!(
+                owner.admits(&workload),
+                is_carried,
+                "{owner:?} {workload:?}"
+            );
+        }
+    }
+
+    fn known(user: Option<u32>) -> Workload {
+        Workload::Known(program(user))
+    }
+
+    fn program(user: Option<u32>) -> Arc<Program> {
+        Arc::new(Program {
+            path: "/usr/bin/curl".into(),
+            user,
+            sha256: None,
+            ancestors: Vec::new(),
+        })
     }
 }

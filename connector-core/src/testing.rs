@@ -11,7 +11,7 @@ use crate::configuration::{
     Configuration, IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
 };
 use crate::connector::{Connector, Effect, Event, SignInMethod};
-use crate::identity::{Person, Session};
+use crate::identity::{Owner, Person, Session};
 use crate::signals::{EventId, SecurityEvent, Signal, Subject};
 use crate::time::{Moment, Now, WallTime};
 
@@ -133,7 +133,13 @@ impl Company {
 
     /// Signs in again.
     pub fn sign_in(&mut self, addresses: Vec<IpAddr>, now: Moment) {
-        let effects = self.feed(Event::SignInRequested(SignInMethod::Browser), now);
+        let effects = self.feed(
+            Event::SignInRequested {
+                method: SignInMethod::Browser,
+                owner: Owner::Machine,
+            },
+            now,
+        );
         for effect in effects {
             if let Effect::SignIn { attempt, .. } = effect {
                 let session = session(addresses.clone(), now);
@@ -238,6 +244,7 @@ fn configuration(catalogue: Arc<Catalogue>, now: Moment) -> Configuration {
 fn session(addresses: Vec<IpAddr>, now: Moment) -> Session {
     Session {
         id: "s1".into(),
+        owner: Owner::Machine,
         person: Arc::new(Person {
             issuer: ISSUER.into(),
             subject: "alice".into(),

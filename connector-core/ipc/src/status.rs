@@ -52,6 +52,8 @@ pub enum Standing {
     Connecting,
     /// Signed in, but no gateway answers.
     Degraded,
+    /// Another user of the computer is signed in; nothing else is told.
+    InUse,
     /// Switched off by the person.
     Paused,
     /// Connected, but a posture check does not pass.

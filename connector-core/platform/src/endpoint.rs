@@ -7,7 +7,17 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(windows, path = "endpoint/windows.rs")]
 mod imp;
 
-pub use self::imp::{ClientStream, Listener, ServerStream};
+pub use self::imp::{ClientStream, Listener, ServerStream, own_user};
+
+/// Who may connect to the endpoint. What each of them may do, the service decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Every user of the machine who may enter the endpoint's directory, where the system tells
+    /// the service who they are; elsewhere as [`Own`](Self::Own).
+    Machine,
+    /// The user whom the service runs as, and the administrator.
+    Own,
+}
 
 /// Who is at the other end, as the system vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Finds the program that opened a flow on this machine.
 //!
 //! A wrong answer is worse than none: whatever leaves a doubt about the program
-//! makes it [`Workload::Unknown`]. The doubt is about programs that do not know of
+//! makes it [`Workload::UnknownOf`] somebody, or [`Workload::Unknown`]. The doubt is about programs that do not know of
 //! each other. Two processes of one user that work together (one relays for the
 //! other, debugs it, or runs its code inside it) cannot be told apart by anybody.
 
@@ -86,7 +86,7 @@ impl Owner {
         Self {
             user,
             is_same_user,
-            workload: Workload::Unknown,
+            workload: user.map_or(Workload::Unknown, Workload::UnknownOf),
             process: None,
         }
     }

@@ -13,7 +13,7 @@ use crate::adapters::decisions::DecisionLog;
 use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
-use crate::adapters::sign_in::SignIn;
+use crate::adapters::sign_in::{SignIn, Wish};
 use crate::adapters::signals::Signals;
 use crate::adapters::tunnelling::Tunnel;
 use crate::view::Snapshot;
@@ -127,7 +127,10 @@ impl Adapters {
                 attempt,
                 provider,
                 method,
-            } => self.sign_in.start(attempt, provider, method),
+                owner,
+            } => self
+                .sign_in
+                .start(attempt, provider, Wish { method, owner }),
         }
     }
 

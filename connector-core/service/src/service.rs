@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use connector_core::connector::{Connector, Event, SignInMethod};
 use connector_ipc::ProxyReport;
-use connector_platform::endpoint::Listener;
+use connector_platform::endpoint::{Audience, Listener};
 use connector_platform::instance::Instance;
 use connector_platform::private::PrivateDir;
 use tokio::net::TcpListener;
@@ -41,7 +41,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
     let (decisions, cursors) = open_log(&settings, &state, &events)?;
     let proxy_listener = listen_for_proxy(&settings).await?;
-    let listener = Listener::bind(&settings.socket)?;
+    let listener = Listener::bind(&settings.socket, audience())?;
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
@@ -61,8 +61,9 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         },
         events.clone(),
     );
-    if sign_in.has_stored() {
-        let stored = Event::SignInRequested(SignInMethod::Stored);
+    if let Some(owner) = sign_in.stored() {
+        let method = SignInMethod::Stored;
+        let stored = Event::SignInRequested { method, owner };
         events.send(stored).await?;
     }
 
@@ -72,7 +73,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let tunnel = Arc::new(start_tunnel(mode, state, events.clone())?);
     let authorizer = Authorizer::new(access, events.clone());
 
-    let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel));
+    let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel), audience());
     let (proxy, proxy_report) = start_proxy(proxy_listener, gate)?;
     let view = View {
         snapshot,
@@ -116,6 +117,15 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
+}
+
+/// Returns for whom the service is: the machine's is for all of its users, one at a time.
+fn audience() -> Audience {
+    if connector_platform::paths::is_system_service() {
+        Audience::Machine
+    } else {
+        Audience::Own
+    }
 }
 
 /// Takes in what earlier runs were told.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use connector_core::catalogue::{Resource, SiteId};
 use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
-use connector_core::identity::Session;
+use connector_core::identity::{Owner, Session};
 use connector_core::posture::{Check, Facts, Verdict};
 use connector_ipc::{
     CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
-    ResourceState, SettingReport, SiteReport, Standing, Status, TunnelReport,
+    ResourceState, SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
 };
 use connector_platform::clock;
 use tokio::sync::watch;
@@ -32,6 +32,7 @@ use crate::adapters::tunnelling::Tunnel;
 pub(crate) struct Snapshot {
     pub(crate) standing: CoreStanding,
     pub(crate) session: Option<Session>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) organisation: Option<Organisation>,
     pub(crate) version: Option<Version>,
     pub(crate) policy_mode: Option<PolicyMode>,
@@ -46,6 +47,7 @@ impl Snapshot {
         Self {
             standing: connector.standing(),
             session: connector.session().cloned(),
+            owner: connector.owner(),
             organisation: configuration.map(|known| known.organisation.clone()),
             version: configuration.map(|known| known.version),
             policy_mode: configuration.map(|known| known.policy.mode),
@@ -100,6 +102,34 @@ impl View {
             control_plane: self.control_plane.to_string(),
             control_plane_reachable: control.reachable,
             configuration_version: snapshot.version.map(|Version(version)| version),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Returns what users see while somebody else is signed in: that the service runs.
+    pub(crate) fn status_for_strangers(&self) -> Status {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let organisation = snapshot.organisation.as_ref();
+        Status {
+            standing: Standing::InUse,
+            summary: Remedy {
+                message: "Somebody else is signed in on this computer.".to_owned(),
+                action: Some(
+                    "Ask them to sign out with `ztna logout`, then run `ztna login`.".to_owned(),
+                ),
+            },
+            organisation: organisation.map(|known| known.name.to_string()),
+            support: organisation.and_then(|known| Some(known.support.as_ref()?.to_string())),
+            identity: None,
+            trust_level: TrustLevel::Low,
+            checks_unmet: 0,
+            tunnel: TunnelReport::default(),
+            interception: None,
+            proxy: ProxyReport::default(),
+            records: None,
+            control_plane: self.control_plane.to_string(),
+            control_plane_reachable: self.control.borrow().reachable,
+            configuration_version: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -251,6 +281,7 @@ fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> R
                 Some("Run `ztna posture` to see which, and how to mend it."),
             )
         }
+        Standing::InUse => ("Somebody else is signed in.".to_owned(), None),
         Standing::SignedOut => ("Nobody is signed in.".to_owned(), Some("Run `ztna login`.")),
         Standing::SigningIn => (
             "Waiting for the sign-in in the browser.".to_owned(),

@@ -54,6 +54,9 @@ pub enum Reason {
     NotRecorded,
     /// No policy could be asked for longer than the permission lasts without one.
     Offline,
+    /// The program belongs to another user of the machine than the one who signed in, or
+    /// nobody can tell to whom it belongs.
+    OtherUser,
     /// The person switched the connector off with `ztna down`.
     Paused,
     /// The policy decision point did not answer in time.
@@ -133,6 +136,11 @@ impl Reason {
                 "offline",
                 "The permission ran out while no policy could be asked.",
                 "Check the network; access returns by itself when the policy can be asked.",
+            ),
+            Self::OtherUser => (
+                "other_user",
+                "Somebody else is signed in on this computer; what they may reach is for their programs only.",
+                "Ask them to sign out with `ztna logout`, then run `ztna login`.",
             ),
             Self::Paused => ("paused", "The connector is switched off.", "Run `ztna up`."),
             Self::PdpLate => (

@@ -90,6 +90,8 @@ pub enum Workload {
     Supposed(Arc<Program>),
     /// Could not be found out; policy says what that may do.
     Unknown,
+    /// The same, but its numeric user is known.
+    UnknownOf(u32),
 }
 
 impl Workload {
@@ -98,7 +100,17 @@ impl Workload {
     pub fn program(&self) -> Option<&Arc<Program>> {
         match self {
             Self::Known(program) | Self::Supposed(program) => Some(program),
+            Self::Unknown | Self::UnknownOf(_) => None,
+        }
+    }
+
+    /// Returns the numeric user it runs as, where that is known.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        match self {
+            Self::Known(program) | Self::Supposed(program) => program.user,
             Self::Unknown => None,
+            Self::UnknownOf(user) => Some(*user),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::audit::Record;
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
-use crate::identity::{HostId, Session, SessionId};
+use crate::identity::{HostId, Owner, Session, SessionId};
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
 use crate::time::WallTime;
@@ -87,8 +87,13 @@ pub enum Event {
     },
     /// Whoever asked for the sign-in under way no longer waits for it.
     SignInAbandoned(Attempt),
-    /// Somebody wants to sign in.
-    SignInRequested(SignInMethod),
+    /// Somebody wants to sign in; refused without a word while the session is another user's.
+    SignInRequested {
+        /// How.
+        method: SignInMethod,
+        /// Whose programs the session is to carry.
+        owner: Owner,
+    },
     /// A verified event arrived; it is acknowledged once what follows from it was started.
     SignalReceived(Box<SecurityEvent>),
     /// The transmitter answered, and everything that it had to say has been handled.
@@ -123,7 +128,7 @@ impl Event {
             | Self::SessionOpened { .. }
             | Self::SignInAbandoned(_)
             | Self::SignInFailed { .. }
-            | Self::SignInRequested(_)
+            | Self::SignInRequested { .. }
             | Self::SignOutRequested
             | Self::SignalReceived(_)
             | Self::SignalsHeard
@@ -176,6 +181,8 @@ pub enum Effect {
         provider: IdentityProvider,
         /// How.
         method: SignInMethod,
+        /// Whose programs the session is to carry.
+        owner: Owner,
     },
 }
 

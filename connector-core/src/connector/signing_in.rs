@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Attempt, Effect, SignInMethod};
 use crate::access::{Denial, Reason};
 use crate::configuration::{IdentityProvider, SessionLimits};
-use crate::identity::{Assurance, Person, Session, SessionId};
+use crate::identity::{Assurance, Owner, Person, Session, SessionId};
 use crate::time::Moment;
 
 /// Who is signed in, and what is under way about it.
@@ -39,11 +39,13 @@ enum SignIn {
     /// Asked for, not before the given moment; starts when the provider is known.
     Wanted {
         method: SignInMethod,
+        owner: Owner,
         not_before: Moment,
     },
     UnderWay {
         attempt: Attempt,
         method: SignInMethod,
+        owner: Owner,
         deadline: Moment,
     },
 }
@@ -51,6 +53,15 @@ enum SignIn {
 impl SigningIn {
     pub(super) fn session(&self) -> Option<&Session> {
         self.session.as_ref().map(|open| &open.session)
+    }
+
+    /// Returns whose session is open; else, whose is about to be.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        match (&self.session, &self.sign_in) {
+            (Some(open), _) => Some(open.session.owner),
+            (None, SignIn::Wanted { owner, .. } | SignIn::UnderWay { owner, .. }) => Some(*owner),
+            (None, SignIn::Idle) => None,
+        }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -96,10 +107,15 @@ impl SigningIn {
         }
     }
 
-    pub(super) fn handle_requested(&mut self, method: SignInMethod, now: Moment) {
+    pub(super) fn handle_requested(&mut self, method: SignInMethod, owner: Owner, now: Moment) {
+        let session = self.session.as_ref().map(|open| open.session.owner);
+        if session.is_some_and(|of| of != owner && owner != Owner::Machine) {
+            return;
+        }
         self.failures = 0;
         self.sign_in = SignIn::Wanted {
             method,
+            owner,
             not_before: now,
         };
     }
@@ -133,7 +149,7 @@ impl SigningIn {
     }
 
     pub(super) fn handle_failed(&mut self, attempt: Attempt, retry: bool, now: Moment) {
-        let SignIn::UnderWay { method, .. } = self.sign_in else {
+        let SignIn::UnderWay { method, owner, .. } = self.sign_in else {
             // It may have stored something before the person signed out.
             self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
             return;
@@ -145,6 +161,7 @@ impl SigningIn {
             self.failures += 1;
             SignIn::Wanted {
                 method,
+                owner,
                 not_before: now + retry_pause(self.failures),
             }
         } else {
@@ -201,18 +218,27 @@ impl SigningIn {
         {
             self.sign_in = SignIn::Idle;
         }
-        if let (SignIn::Wanted { method, not_before }, Some(provider)) = (&self.sign_in, provider)
+        if let (
+            SignIn::Wanted {
+                method,
+                owner,
+                not_before,
+            },
+            Some(provider),
+        ) = (&self.sign_in, provider)
             && *not_before <= now
         {
-            let (attempt, method) = (self.attempts.take(), *method);
+            let (attempt, method, owner) = (self.attempts.take(), *method, *owner);
             effects.push_back(Effect::SignIn {
                 attempt,
                 provider: provider.clone(),
                 method,
+                owner,
             });
             self.sign_in = SignIn::UnderWay {
                 attempt,
                 method,
+                owner,
                 deadline: now + SIGN_IN_LIMIT,
             };
         }

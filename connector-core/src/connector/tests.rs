@@ -1,4 +1,5 @@
 mod leases;
+mod owner;
 mod property;
 mod refusals;
 mod signals;
@@ -14,7 +15,7 @@ use crate::catalogue::fixture::{catalogue, wiki};
 use crate::configuration::{
     IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
 };
-use crate::identity::{Person, SessionId};
+use crate::identity::{Owner, Person, SessionId};
 use crate::posture::{Finding, Measurement};
 use crate::time::WallTime;
 
@@ -380,7 +381,10 @@ fn no_session_outlives_its_absolute_limit() {
 fn a_restart_does_not_renew_the_absolute_limit() {
     let mut world = World::default();
     world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
-    world.feed(Event::SignInRequested(SignInMethod::Stored));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Stored,
+        owner: Owner::Machine,
+    });
     let attempt = world.sign_ins.pop().unwrap();
 
     world.feed(Event::SessionOpened {
@@ -398,7 +402,10 @@ fn a_restart_does_not_renew_the_absolute_limit() {
 fn a_sign_in_that_nobody_waits_for_is_given_up() {
     let mut world = World::default();
     world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
-    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Browser,
+        owner: Owner::Machine,
+    });
     assert_eq!(world.connector.standing(), Standing::SigningIn);
     let attempt = world.sign_ins.pop().unwrap();
 
@@ -425,7 +432,10 @@ fn switching_off_denies_and_switching_on_needs_no_new_sign_in() {
 #[test]
 fn a_stored_sign_in_is_tried_again_and_a_refused_one_is_not() {
     let mut world = World::default();
-    world.feed(Event::SignInRequested(SignInMethod::Stored));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Stored,
+        owner: Owner::Machine,
+    });
     assert!(world.sign_ins.is_empty(), "no provider is known yet");
     world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
 
@@ -449,7 +459,10 @@ fn a_stored_sign_in_is_tried_again_and_a_refused_one_is_not() {
 fn a_session_that_comes_too_late_is_given_back() {
     let mut world = World::default();
     world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
-    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Browser,
+        owner: Owner::Machine,
+    });
     let attempt = world.sign_ins.pop().unwrap();
     world.feed(Event::SignOutRequested);
 
@@ -469,7 +482,10 @@ fn signing_in_again_ends_the_session_before_and_keeps_what_is_stored() {
     let mut world = World::signed_in();
     let permit = world.open(&wiki(80));
 
-    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Browser,
+        owner: Owner::Machine,
+    });
     let attempt = world.sign_ins.pop().unwrap();
     let session = Session {
         id: "s2".into(),
@@ -574,12 +590,22 @@ impl Default for World {
 
 impl World {
     fn signed_in() -> Self {
+        Self::signed_in_for(Owner::Machine)
+    }
+
+    fn signed_in_for(owner: Owner) -> Self {
         let mut world = Self::default();
         world.feed(Event::ConfigurationAccepted(Box::new(configuration(1))));
         world.measure(Finding::Pass);
-        world.feed(Event::SignInRequested(SignInMethod::Browser));
+        world.feed(Event::SignInRequested {
+            method: SignInMethod::Browser,
+            owner,
+        });
         let attempt = world.sign_ins.pop().unwrap();
-        let session = session(world.now);
+        let session = Session {
+            owner,
+            ..session(world.now)
+        };
         world.feed(Event::SessionOpened {
             attempt,
             session,
@@ -736,6 +762,7 @@ fn configuration(version: u64) -> Configuration {
 fn session(now: Now) -> Session {
     Session {
         id: "s1".into(),
+        owner: Owner::Machine,
         person: Arc::new(Person {
             issuer: "https://idp.corp.test".into(),
             subject: "alice".into(),

@@ -376,6 +376,7 @@ mod tests {
     fn session() -> Session {
         Session {
             id: "session-1".into(),
+            owner: crate::identity::Owner::Machine,
             person: Arc::new(Person {
                 issuer: "https://idp.test".into(),
                 subject: "alice".into(),

@@ -65,6 +65,7 @@ fn is_ready(standing: Standing) -> bool {
         | Standing::Paused
         | Standing::SignedOut
         | Standing::SigningIn
+        | Standing::InUse
         | Standing::Starting => false,
     }
 }
@@ -104,6 +105,7 @@ fn standing(standing: Standing) -> (&'static str, &'static str, Tone) {
         Standing::Restricted => ("◆", "Connected, with restrictions", Tone::Warning),
         Standing::SignedOut => ("○", "Signed out", Tone::Bad),
         Standing::SigningIn => ("◔", "Signing in", Tone::Warning),
+        Standing::InUse => ("□", "In use by somebody else", Tone::Warning),
         Standing::Starting => ("◌", "Starting", Tone::Warning),
     }
 }
@@ -401,6 +403,7 @@ Service        ztnad 0.1.0
             Standing::Connected,
             Standing::Connecting,
             Standing::Degraded,
+            Standing::InUse,
             Standing::Paused,
             Standing::Restricted,
             Standing::SignedOut,

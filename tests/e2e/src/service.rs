@@ -74,21 +74,32 @@ impl<'a> Connector<'a> {
         self
     }
 
-    /// Another user may not see where the programs were built.
-    fn with_owner(mut self) -> Self {
-        let Some(user) = self.user else {
-            return self;
-        };
+    /// Puts the programs where every user of the machine can run them; they may not see where
+    /// the programs were built.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot be copied.
+    #[must_use]
+    pub fn for_everybody(mut self) -> Self {
         for name in ["ztnad", "ztna"] {
             fs::copy(program(name), self.folder.join(name)).expect("a copy of the program");
         }
         self.programs.clone_from(&self.folder);
+        self
+    }
+
+    fn with_owner(self) -> Self {
+        let Some(user) = self.user else {
+            return self;
+        };
+        let this = self.for_everybody();
         succeed(
             Command::new("chown")
                 .args(["-R", &user.to_string()])
-                .arg(&self.folder),
+                .arg(&this.folder),
         );
-        self
+        this
     }
 
     fn settings(&self, lab: &Lab) -> String {
@@ -206,8 +217,17 @@ impl<'a> Connector<'a> {
     ///
     /// If nobody is signed in afterwards.
     pub fn sign_in(&self, login: &str) -> Duration {
+        self.sign_in_by(self.user, login)
+    }
+
+    /// The same, by a user of the machine.
+    ///
+    /// # Panics
+    ///
+    /// If nobody is signed in afterwards.
+    pub fn sign_in_by(&self, user: Option<u32>, login: &str) -> Duration {
         let begun = Instant::now();
-        let mut command = self.ztna_command(&["login", "--no-browser"]);
+        let mut command = self.ztna_command(user, &["login", "--no-browser"]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -231,7 +251,13 @@ impl<'a> Connector<'a> {
     /// Runs `ztna`.
     #[must_use]
     pub fn ztna(&self, arguments: &[&str]) -> Output {
-        run(&mut self.ztna_command(arguments))
+        self.ztna_by(self.user, arguments)
+    }
+
+    /// Runs `ztna` as a user of the machine.
+    #[must_use]
+    pub fn ztna_by(&self, user: Option<u32>, arguments: &[&str]) -> Output {
+        run(&mut self.ztna_command(user, arguments))
     }
 
     /// Runs `ztna VERB … --json` and returns its exit code and what it printed.
@@ -241,7 +267,18 @@ impl<'a> Connector<'a> {
     /// If that is no JSON.
     #[must_use]
     pub fn ask(&self, arguments: &[&str]) -> (i32, Value) {
-        let output = self.ztna(&[arguments, &["--json"]].concat());
+        self.ask_by(self.user, arguments)
+    }
+
+    /// The same, by a user of the machine.
+    ///
+    /// # Panics
+    ///
+    /// If that is no JSON.
+    #[must_use]
+    pub fn ask_by(&self, user: Option<u32>, arguments: &[&str]) -> (i32, Value) {
+        let arguments = [arguments, &["--json"]].concat();
+        let output = run(&mut self.ztna_command(user, &arguments));
         let value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("ztna {arguments:?}: {error}: {output:?}"));
         (output.status.code().unwrap_or(-1), value)
@@ -314,8 +351,8 @@ impl<'a> Connector<'a> {
         all.unwrap_or_default().into_iter().rfind(of_target)
     }
 
-    fn ztna_command(&self, arguments: &[&str]) -> Command {
-        let mut command = as_user(self.user, &self.programs.join("ztna"));
+    fn ztna_command(&self, user: Option<u32>, arguments: &[&str]) -> Command {
+        let mut command = as_user(user, &self.programs.join("ztna"));
         command
             .args(arguments)
             .arg("--socket")

@@ -13,7 +13,7 @@ use connector_core::configuration::{
     Configuration, IdentityProvider, Organisation, PolicyPlan, PosturePlan, SessionLimits, Version,
 };
 use connector_core::connector::{Connector, Effect, Event, SignInMethod};
-use connector_core::identity::{Person, Session};
+use connector_core::identity::{Owner, Person, Session};
 use connector_core::time::{Moment, Now, WallTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel::far_end::{GatewayConfig, Handler, Resolver, Service, SiteConfig, SiteNetwork};
@@ -149,7 +149,10 @@ impl Company {
         company.feed(Event::ConfigurationAccepted(Box::new(configuration(
             catalogue,
         ))));
-        let sign_in = company.feed(Event::SignInRequested(SignInMethod::Browser));
+        let sign_in = company.feed(Event::SignInRequested {
+            method: SignInMethod::Browser,
+            owner: Owner::Machine,
+        });
         for effect in sign_in {
             if let Effect::SignIn { attempt, .. } = effect {
                 let session = session();
@@ -437,6 +440,7 @@ fn configuration(catalogue: Arc<Catalogue>) -> Configuration {
 fn session() -> Session {
     Session {
         id: "s1".into(),
+        owner: Owner::Machine,
         person: Arc::new(Person {
             issuer: "https://idp.corp.test".into(),
             subject: "alice".into(),

@@ -1,12 +1,12 @@
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{BindError, ConnectError, Peer};
+use super::{Audience, BindError, ConnectError, Peer};
 use crate::private::PrivateDir;
 
 /// The front-end's side of a connection.
@@ -25,13 +25,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`, in a directory that only this user may enter; a
-    /// socket that a killed service left behind is replaced.
+    /// Listens at `path`, in a directory that only this user may enter, or for
+    /// [`Audience::Machine`], that nobody else may write to; a socket that a killed
+    /// service left behind is replaced.
     ///
     /// # Errors
     ///
     /// [`BindError`], also when something that is no socket is in the way.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    pub fn bind(path: &Path, audience: Audience) -> Result<Self, BindError> {
         let wrap = |problem: io::Error| BindError {
             path: path.to_owned(),
             problem,
@@ -39,7 +40,13 @@ impl Listener {
         let parent = path
             .parent()
             .ok_or_else(|| wrap(io::Error::other("it has no directory")))?;
-        PrivateDir::open(parent).map_err(|error| wrap(io::Error::other(error.to_string())))?;
+        match audience {
+            Audience::Machine => open_shared(parent).map_err(wrap)?,
+            Audience::Own => {
+                PrivateDir::open(parent)
+                    .map_err(|error| wrap(io::Error::other(error.to_string())))?;
+            }
+        }
 
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.file_type().is_socket() => {
@@ -67,7 +74,11 @@ impl Listener {
             }
             wrap(problem)
         })?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrap)?;
+        let mode = match audience {
+            Audience::Machine => 0o666,
+            Audience::Own => 0o600,
+        };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(wrap)?;
         let identity = identity(path).map_err(wrap)?;
 
         Ok(Self {
@@ -101,6 +112,32 @@ impl Drop for Listener {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Returns the numeric user whom this process runs as.
+#[must_use]
+pub fn own_user() -> Option<u32> {
+    Some(geteuid().as_raw())
+}
+
+/// Opens a directory that others may enter and this user alone may change, creating it if need be.
+fn open_shared(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    let metadata = fs::symlink_metadata(path)?;
+    let own = geteuid().as_raw();
+    if !metadata.is_dir() || metadata.uid() != own {
+        return Err(io::Error::other(format!(
+            "{} is not a directory of user {own}",
+            path.display()
+        )));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(io::Error::other(format!(
+            "others may write to {}; run `chmod 755` on it",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -143,7 +180,7 @@ mod tests {
     async fn a_front_end_reaches_the_service_and_both_know_who_it_is() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run/ztnad.sock");
-        let mut listener = Listener::bind(&path).unwrap();
+        let mut listener = Listener::bind(&path, Audience::Own).unwrap();
 
         let (client, accepted) = tokio::join!(connect(&path), listener.accept());
 
@@ -160,9 +197,9 @@ mod tests {
     async fn a_second_service_neither_takes_nor_removes_the_firsts_socket() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run/ztnad.sock");
-        let mut first = Listener::bind(&path).unwrap();
+        let mut first = Listener::bind(&path, Audience::Own).unwrap();
 
-        assert!(Listener::bind(&path).is_err());
+        assert!(Listener::bind(&path, Audience::Own).is_err());
         let (client, accepted) = tokio::join!(connect(&path), async {
             first.accept().await.unwrap();
             first.accept().await
@@ -170,7 +207,7 @@ mod tests {
         assert!(client.is_ok() && accepted.is_ok());
 
         fs::remove_file(&path).unwrap();
-        let second = Listener::bind(&path).unwrap();
+        let second = Listener::bind(&path, Audience::Own).unwrap();
         drop(first);
         assert!(path.exists());
         drop(second);
@@ -185,9 +222,24 @@ mod tests {
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
 
-        drop(Listener::bind(&path).unwrap());
+        drop(Listener::bind(&path, Audience::Own).unwrap());
         fs::write(&path, "precious").unwrap();
-        assert!(Listener::bind(&path).is_err());
+        assert!(Listener::bind(&path, Audience::Own).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_shared_endpoint_is_open_to_others_in_a_directory_that_they_cannot_change() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/ztnad.sock");
+
+        let listener = Listener::bind(&path, Audience::Machine).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&path), 0o666);
+        assert_eq!(mode(path.parent().unwrap()) & 0o022, 0);
+        drop(listener);
+
+        fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(Listener::bind(&path, Audience::Machine).is_err());
     }
 }

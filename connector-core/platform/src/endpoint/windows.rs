@@ -13,7 +13,7 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
 
-use super::{BindError, ConnectError, Peer};
+use super::{Audience, BindError, ConnectError, Peer};
 
 /// The front-end's side of a connection.
 pub type ClientStream = NamedPipeClient;
@@ -34,7 +34,7 @@ impl Listener {
     /// # Errors
     ///
     /// [`BindError`], with what the system says.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    pub fn bind(path: &Path, _audience: Audience) -> Result<Self, BindError> {
         let next = create(path, true).map_err(|problem| BindError {
             path: path.to_owned(),
             problem,
@@ -61,6 +61,12 @@ impl Listener {
         };
         Ok((connected, peer))
     }
+}
+
+/// Returns nothing: users have no numbers here.
+#[must_use]
+pub fn own_user() -> Option<u32> {
+    None
 }
 
 pub(super) async fn connect(path: &Path) -> Result<ClientStream, ConnectError> {

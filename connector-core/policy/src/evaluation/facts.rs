@@ -419,7 +419,7 @@ pub(crate) fn workload(workload: &Workload) -> EntityUid {
         Workload::Known(program) | Workload::Supposed(program) => {
             entity(&TYPES.workload, &program.path)
         }
-        Workload::Unknown => entity(&TYPES.workload, ""),
+        Workload::Unknown | Workload::UnknownOf(_) => entity(&TYPES.workload, ""),
     }
 }
 

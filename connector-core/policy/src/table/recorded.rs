@@ -207,7 +207,7 @@ mod tests {
 
     use connector_core::audit::chain::{Link, LogId};
     use connector_core::audit::{DecidedBy, Outcome, Record, Said};
-    use connector_core::identity::Session;
+    use connector_core::identity::{Owner, Session};
     use connector_core::posture::Finding;
     use connector_core::time::Moment;
 
@@ -310,6 +310,7 @@ mod tests {
             latency: Duration::ZERO,
             session: Some(Session {
                 id: request.session.clone(),
+                owner: Owner::Machine,
                 person: Arc::clone(&request.person),
                 addresses: vec![],
                 expires_at: Moment::default(),

@@ -2,6 +2,7 @@
 
 mod answering;
 mod connection;
+mod rights;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

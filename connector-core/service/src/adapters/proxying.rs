@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use connector_core::access::{Denial, Destination, Flow, Protocol, Reason, Workload};
 use connector_core::name::DomainName;
+use connector_platform::endpoint::Audience;
 use connector_platform::owner::{self, Owner};
 use proxy::{Host, Refusal, RefusalKind, Target, Upstream};
 use tokio::sync::Semaphore;
@@ -19,14 +20,17 @@ pub(crate) struct Gate {
     authorizer: Authorizer,
     tunnel: Arc<Tunnel>,
     lookups: Arc<Semaphore>,
+    audience: Audience,
 }
 
 impl Gate {
-    pub(crate) fn new(authorizer: Authorizer, tunnel: Arc<Tunnel>) -> Self {
+    /// Makes the gate of a service that is for `audience`.
+    pub(crate) fn new(authorizer: Authorizer, tunnel: Arc<Tunnel>, audience: Audience) -> Self {
         Self {
             authorizer,
             tunnel,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            audience,
         }
     }
 
@@ -72,7 +76,8 @@ impl Upstream for Gate {
 
     async fn admit(&self, client: SocketAddr, local: SocketAddr) -> Result<Client, Refusal> {
         match self.owner(client, local).await {
-            Ok(owner) if owner.is_same_user => Ok(Client {
+            // Whose session it is, every decision looks at.
+            Ok(owner) if owner.is_same_user || self.audience == Audience::Machine => Ok(Client {
                 workload: owner.workload,
                 process: owner.process,
             }),
@@ -141,6 +146,7 @@ fn refusal(denial: &Denial) -> Refusal {
         | Reason::NotConfigured
         | Reason::NotRecorded
         | Reason::Offline
+        | Reason::OtherUser
         | Reason::Paused
         | Reason::PdpLate
         | Reason::PdpMalformed

@@ -11,7 +11,7 @@ use std::time::Duration;
 use connector_core::configuration::IdentityProvider;
 use connector_core::connector::{Attempt, Event, SignInMethod};
 use connector_core::control::{SessionRequest, is_assignable};
-use connector_core::identity::{Session, SessionId};
+use connector_core::identity::{Owner, Session, SessionId};
 use connector_core::jws::PublicKey;
 use connector_platform::clock;
 use tokio::sync::watch;
@@ -58,6 +58,13 @@ pub(crate) struct Config {
     pub(crate) keys: KeyRing,
 }
 
+/// How somebody wants to sign in, and for whose programs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) method: SignInMethod,
+    pub(crate) owner: Owner,
+}
+
 /// Signs in, one attempt at a time; a new attempt ends the one before.
 #[derive(Debug)]
 pub(crate) struct SignIn {
@@ -84,13 +91,14 @@ impl SignIn {
         self.progress.subscribe()
     }
 
-    /// Returns whether an earlier sign-in left something to sign in with.
-    pub(crate) fn has_stored(&self) -> bool {
-        matches!(self.config.store.read(), Ok(Some(_)))
+    /// Returns whose sign-in left something to sign in with, if any did.
+    pub(crate) fn stored(&self) -> Option<Owner> {
+        let stored = self.config.store.read().ok()??;
+        Some(Owner::of(stored.user))
     }
 
     /// Starts; the session, or that there is none, comes as an event.
-    pub(crate) fn start(&mut self, attempt: Attempt, at: IdentityProvider, method: SignInMethod) {
+    pub(crate) fn start(&mut self, attempt: Attempt, at: IdentityProvider, wish: Wish) {
         let (config, events) = (self.config.clone(), self.events.clone());
         let report = Report {
             attempt,
@@ -98,7 +106,7 @@ impl SignIn {
         };
         report.stage(Stage::Working);
         self.under_way = Some(Task::spawn(async move {
-            match sign_in(&config, &at, method, &report).await {
+            match sign_in(&config, &at, wish, &report).await {
                 Ok((session, signed_in_ago)) => {
                     let id = session.id.clone();
                     let opened = Event::SessionOpened {
@@ -141,6 +149,13 @@ impl SignIn {
     }
 }
 
+fn user_of(owner: Owner) -> Option<u32> {
+    match owner {
+        Owner::Machine => None,
+        Owner::User(user) => Some(user),
+    }
+}
+
 /// Tells how one attempt is getting on.
 struct Report {
     attempt: Attempt,
@@ -159,7 +174,7 @@ impl Report {
 async fn sign_in(
     config: &Config,
     at: &IdentityProvider,
-    method: SignInMethod,
+    wish: Wish,
     report: &Report,
 ) -> Result<(Session, Duration), SignInError> {
     let provider = Provider::discover(config.http.clone(), at).await?;
@@ -171,18 +186,19 @@ async fn sign_in(
                 issuer: at.issuer.to_string(),
                 refresh_token: refresh_token.clone(),
                 signed_in_at,
+                user: user_of(wish.owner),
             };
             config.store.write(&sign_in, era)
         }
         None => Ok(()),
     };
-    match method {
+    match wish.method {
         SignInMethod::Browser => {
             let show = |url: String| report.stage(Stage::AwaitingPerson { url });
             let signed_in = provider.sign_in_with_browser(show).await?;
             report.stage(Stage::Working);
             // Nothing is kept of a person whom the control plane does not admit.
-            let session = open_session(config, &signed_in).await?;
+            let session = open_session(config, &signed_in, wish.owner).await?;
             keep(&signed_in, clock::now().wall.unix_seconds())?;
             Ok((session, Duration::ZERO))
         }
@@ -196,12 +212,19 @@ async fn sign_in(
             // The provider has taken the old token back with handing out this one.
             keep(&signed_in, stored.signed_in_at)?;
             let signed_in_ago = Duration::from_secs(now.saturating_sub(stored.signed_in_at));
-            Ok((open_session(config, &signed_in).await?, signed_in_ago))
+            Ok((
+                open_session(config, &signed_in, wish.owner).await?,
+                signed_in_ago,
+            ))
         }
     }
 }
 
-async fn open_session(config: &Config, signed_in: &SignedIn) -> Result<Session, SignInError> {
+async fn open_session(
+    config: &Config,
+    signed_in: &SignedIn,
+    owner: Owner,
+) -> Result<Session, SignInError> {
     let mut control = config.control.clone();
     let enrolled = control.wait_for(|state| state.credential.is_some());
     let credential = match tokio::time::timeout(ENROLMENT_LIMIT, enrolled).await {
@@ -229,6 +252,7 @@ async fn open_session(config: &Config, signed_in: &SignedIn) -> Result<Session, 
     let session = Session {
         id: grant.session_id.as_str().into(),
         person: Arc::new(signed_in.person.clone()),
+        owner,
         addresses: grant.addresses,
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,

@@ -265,8 +265,10 @@ impl Play {
         if self.world.connector.session().is_some() {
             return;
         }
-        self.world
-            .feed(Event::SignInRequested(SignInMethod::Browser));
+        self.world.feed(Event::SignInRequested {
+            method: SignInMethod::Browser,
+            owner: Owner::Machine,
+        });
         if let Some(attempt) = self.world.sign_ins.pop() {
             let session = session(self.world.now);
             let signed_in_ago = Duration::ZERO;

@@ -234,7 +234,10 @@ fn a_revocation_that_arrives_before_a_stored_sign_in_is_done_ends_it() {
     for (subject, is_ended) in [(alice(), true), (bob(), false)] {
         let mut world = World::default();
         world.feed(Event::ConfigurationAccepted(Box::new(following(1))));
-        world.feed(Event::SignInRequested(SignInMethod::Stored));
+        world.feed(Event::SignInRequested {
+            method: SignInMethod::Stored,
+            owner: Owner::Machine,
+        });
         let attempt = world.sign_ins.pop().unwrap();
 
         world.signal(Signal::SessionRevoked, &subject);
@@ -255,7 +258,10 @@ fn a_person_who_signs_in_anew_is_not_held_to_what_was_said_before() {
     world.signal(Signal::SessionRevoked, &alice());
     world.signal(Signal::SessionRevoked, &alice());
 
-    world.feed(Event::SignInRequested(SignInMethod::Browser));
+    world.feed(Event::SignInRequested {
+        method: SignInMethod::Browser,
+        owner: Owner::Machine,
+    });
     let attempt = world.sign_ins.pop().unwrap();
     let session = session(world.now);
     world.feed(Event::SessionOpened {

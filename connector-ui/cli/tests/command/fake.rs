@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use connector_ipc::frame::{self, PREFIX};
 use connector_ipc::{Hello, Reply, Request, VERSION, Welcome};
-use connector_platform::endpoint::{Listener, ServerStream};
+use connector_platform::endpoint::{Audience, Listener, ServerStream};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,7 +79,7 @@ impl FakeService {
             .unwrap();
         let mut listener = {
             let _entered = runtime.enter();
-            Listener::bind(&socket).unwrap()
+            Listener::bind(&socket, Audience::Own).unwrap()
         };
         runtime.spawn({
             let requests = Arc::clone(&requests);

@@ -96,7 +96,8 @@ fn answers_quickly(connector: &Connector<'_>) {
 fn other_users_reach_neither_the_endpoint_nor_the_proxy() {
     let scene = Scene::new("others");
     let lab = Lab::start(&scene);
-    let mut connector = Connector::install(&scene, &lab);
+    let user = is_root().then_some(NOBODY - 1);
+    let mut connector = Connector::install_for(&scene, &lab, "ztnad", user);
     connector.start_as("alice");
     let socket = connector.socket();
     let mode = |path: &std::path::Path| {
@@ -125,16 +126,19 @@ fn other_users_reach_neither_the_endpoint_nor_the_proxy() {
     let refused = run(ztna.args(["status", "--socket"]).arg(&socket));
     assert_eq!(refused.status.code(), Some(8), "{refused:?}");
 
-    // Even where the folder lets them in, the service looks at who they are.
+    // Even where the folder lets them in, nothing is told.
     let folder = socket.parent().unwrap();
     succeed(Command::new("chmod").arg("0755").arg(folder));
     succeed(Command::new("chmod").arg("0666").arg(&socket));
     let mut ztna = as_user(Some(NOBODY), &theirs);
     let refused = run(ztna.args(["status", "--socket"]).arg(&socket));
-    assert_eq!(refused.status.code(), Some(8), "{refused:?}");
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
 
     let proxy = connector.proxy();
-    let mine = Curl::through(&scene, &proxy).get("http://wiki.corp.test/");
+    let mine = Curl::through(&scene, &proxy)
+        .run_by(user)
+        .get("http://wiki.corp.test/");
     assert_eq!(mine.status, 200, "{mine:?}");
     for form in e2e::curl::FORMS {
         let theirs = Curl::through(&scene, &proxy).run_by(Some(NOBODY)).fetch(

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::access::Reason;
 use connector_core::connector::{Event, SignInMethod, Standing};
 use connector_core::identity::SessionId;
-use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
+use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request, Status};
+use connector_platform::endpoint;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -16,6 +18,7 @@ use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
 use super::super::{Events, Order, Orders};
 use super::connection::Connection;
+use super::rights::{Caller, Role};
 use crate::view::View;
 
 mod granting;
@@ -28,6 +31,8 @@ pub(super) struct Answering {
     granting: Granting,
     events: Events,
     orders: Orders,
+    /// The numeric user whom the service runs as, where the system has such numbers.
+    own_user: Option<u32>,
 }
 
 impl Answering {
@@ -37,10 +42,19 @@ impl Answering {
             granting,
             events,
             orders,
+            own_user: endpoint::own_user(),
         }
     }
 
-    pub(super) async fn answer(&self, request: Request, to: &mut Connection) -> io::Result<()> {
+    pub(super) async fn answer(
+        &self,
+        request: Request,
+        caller: Caller,
+        to: &mut Connection,
+    ) -> io::Result<()> {
+        if !self.role(caller).may(&request) {
+            return to.send(&self.not_yours(caller)).await;
+        }
         let reply = match request {
             Request::AccessRequests => granting::list(&self.view, &self.granting).await,
             Request::Config => Reply::Settings(self.view.settings.clone()),
@@ -48,9 +62,9 @@ impl Answering {
                 follow,
                 denied,
                 limit,
-            } => return self.decisions(follow, denied, limit, to).await,
+            } => return self.decisions(caller, follow, denied, limit, to).await,
             Request::Down => self.switch(Event::Paused).await,
-            Request::Login => return self.login(to).await,
+            Request::Login => return self.login(caller, to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
             Request::PolicyReplay { commit, since } => {
@@ -88,7 +102,7 @@ impl Answering {
                 granting::ask(&self.view, &self.granting, wish).await
             }
             Request::Resources => Reply::Resources(self.view.resources()),
-            Request::Status { follow } => return self.status(follow, to).await,
+            Request::Status { follow } => return self.status(caller, follow, to).await,
             Request::Up => self.switch(Event::Resumed).await,
             Request::Whoami => match self.view.identity() {
                 Some(identity) => Reply::Identity(identity),
@@ -108,6 +122,30 @@ impl Answering {
             },
         };
         to.send(&reply).await
+    }
+
+    fn role(&self, caller: Caller) -> Role {
+        caller.role(self.view.snapshot.borrow().owner)
+    }
+
+    fn not_yours(&self, caller: Caller) -> Reply {
+        match self.role(caller) {
+            Role::Administrator | Role::Owner => failed(
+                FailureKind::PermissionDenied,
+                "only the administrator may do this",
+                Some("Run it with the administrator's rights."),
+            ),
+            Role::Stranger => failed(
+                FailureKind::PermissionDenied,
+                "somebody else is signed in on this computer",
+                Some("Ask them to sign out with `ztna logout`, then run `ztna login`."),
+            ),
+            Role::Visitor => failed(
+                FailureKind::NotSignedIn,
+                "nobody is signed in",
+                Some("Run `ztna login`."),
+            ),
+        }
     }
 
     /// Feeds an event to the core and waits until it has come into effect.
@@ -165,13 +203,17 @@ impl Answering {
         Reply::Posture(self.view.posture())
     }
 
-    async fn login(&self, to: &mut Connection) -> io::Result<()> {
+    async fn login(&self, caller: Caller, to: &mut Connection) -> io::Result<()> {
         if self.view.snapshot.borrow().standing == Standing::NotConfigured {
             return to.send(&self.not_configured()).await;
         }
         let mut progress = self.view.progress.clone();
         let before = progress.borrow_and_update().attempt;
-        let request = Event::SignInRequested(SignInMethod::Browser);
+        let request = Event::SignInRequested {
+            method: SignInMethod::Browser,
+            owner: caller.owner(self.own_user),
+        };
+        let mut snapshot = self.view.snapshot.clone();
         if self.events.send(request).await.is_err() {
             return Ok(());
         }
@@ -179,12 +221,16 @@ impl Answering {
         loop {
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return Ok(()) },
+                changed = snapshot.changed() => if changed.is_err() { return Ok(()) },
                 () = to.gone() => {
                     if let Some(attempt) = own {
                         let _ = self.events.send(Event::SignInAbandoned(attempt)).await;
                     }
                     return Ok(());
                 }
+            }
+            if self.role(caller) == Role::Stranger {
+                return to.send(&self.not_yours(caller)).await;
             }
             let now = progress.borrow_and_update().clone();
             if now.attempt == before {
@@ -234,8 +280,15 @@ impl Answering {
         }
     }
 
-    async fn status(&self, follow: bool, to: &mut Connection) -> io::Result<()> {
-        let mut shown = self.view.status();
+    fn status_for(&self, caller: Caller) -> Status {
+        match self.role(caller) {
+            Role::Stranger => self.view.status_for_strangers(),
+            Role::Administrator | Role::Owner | Role::Visitor => self.view.status(),
+        }
+    }
+
+    async fn status(&self, caller: Caller, follow: bool, to: &mut Connection) -> io::Result<()> {
+        let mut shown = self.status_for(caller);
         to.send(&Reply::Status(Box::new(shown.clone()))).await?;
         if !follow {
             return Ok(());
@@ -252,7 +305,7 @@ impl Answering {
                 _ = refresh.tick() => {}
                 () = to.gone() => return Ok(()),
             }
-            let status = self.view.status();
+            let status = self.status_for(caller);
             if status != shown {
                 shown = status;
                 to.send(&Reply::Status(Box::new(shown.clone()))).await?;
@@ -262,27 +315,44 @@ impl Answering {
 
     async fn decisions(
         &self,
+        caller: Caller,
         follow: bool,
         denied: bool,
         limit: usize,
         to: &mut Connection,
     ) -> io::Result<()> {
+        let is_shown = |report: &DecisionReport| {
+            (!denied || report.outcome != Outcome::Permitted) && self.may_see(caller, report)
+        };
         let (mut past, mut feed) = self.view.decisions.follow();
-        past.retain(|report| !denied || report.outcome != Outcome::Permitted);
+        past.retain(is_shown);
         let skipped = past.len().saturating_sub(limit);
         for report in past.into_iter().skip(skipped) {
             to.send(&Reply::Decision(report)).await?;
         }
         if follow {
-            return follow_decisions(&mut feed, denied, to).await;
+            return follow_decisions(&mut feed, is_shown, to).await;
         }
         to.send(&Reply::Done).await
+    }
+
+    /// Returns whether a decision is the caller's to see: what was decided for their session, and
+    /// not what other users of the machine tried meanwhile.
+    fn may_see(&self, caller: Caller, report: &DecisionReport) -> bool {
+        match self.role(caller) {
+            Role::Administrator => true,
+            Role::Owner => {
+                let own = self.view.identity().map(|identity| identity.subject);
+                report.subject == own && report.reason != Reason::OtherUser.code()
+            }
+            Role::Stranger | Role::Visitor => false,
+        }
     }
 }
 
 async fn follow_decisions(
     feed: &mut Receiver<DecisionReport>,
-    denied: bool,
+    is_shown: impl Fn(&DecisionReport) -> bool,
     to: &mut Connection,
 ) -> io::Result<()> {
     loop {
@@ -291,7 +361,7 @@ async fn follow_decisions(
             () = to.gone() => return Ok(()),
         };
         match next {
-            Ok(report) if !denied || report.outcome != Outcome::Permitted => {
+            Ok(report) if is_shown(&report) => {
                 to.send(&Reply::Decision(report)).await?;
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}

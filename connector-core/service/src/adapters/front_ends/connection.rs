@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answering::Answering;
+use super::rights::Caller;
 
 pub(super) struct Connection {
     stream: ServerStream,
@@ -22,18 +23,15 @@ impl Connection {
     /// Serves the front-end until it goes, or until it says something that
     /// cannot be understood.
     pub(super) async fn serve(mut self, peer: Peer, answering: &Answering) -> io::Result<()> {
-        if !peer.is_trusted {
-            tracing::warn!(
-                user = peer.user,
-                "A front-end of another user was turned away"
-            );
+        let Some(caller) = Caller::of(peer) else {
+            tracing::warn!("A front-end of a user whom nobody can name was turned away");
             return self
                 .fail(
                     FailureKind::PermissionDenied,
                     "this service belongs to another user",
                 )
                 .await;
-        }
+        };
         let hello = tokio::time::timeout(HELLO_LIMIT, self.receive::<Hello>())
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
@@ -56,7 +54,7 @@ impl Connection {
 
         loop {
             match self.receive::<Request>().await {
-                Ok(request) => answering.answer(request, &mut self).await?,
+                Ok(request) => answering.answer(request, caller, &mut self).await?,
                 Err(ReceiveError::Gone) => return Ok(()),
                 Err(error) => return self.refuse(error).await,
             }

@@ -24,6 +24,8 @@ pub(super) struct StoredSignIn {
     pub(super) refresh_token: Zeroizing<String>,
     /// When the person was last at the provider, in Unix seconds.
     pub(super) signed_in_at: u64,
+    /// The numeric user who asked for it; none if it was for the machine as a whole.
+    pub(super) user: Option<u32>,
 }
 
 impl Store {
@@ -48,6 +50,7 @@ impl Store {
             issuer: raw.issuer,
             refresh_token: Zeroizing::new(raw.refresh_token),
             signed_in_at: raw.signed_in_at,
+            user: raw.user,
         }))
     }
 
@@ -61,6 +64,7 @@ impl Store {
             issuer: sign_in.issuer.clone(),
             refresh_token: sign_in.refresh_token.to_string(),
             signed_in_at: sign_in.signed_in_at,
+            user: sign_in.user,
         };
         let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
         Ok(self.state.write(SIGN_IN, &bytes)?)
@@ -93,6 +97,8 @@ struct RawSignIn {
     issuer: String,
     refresh_token: String,
     signed_in_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
 }
 
 const SIGN_IN: &str = "sign-in.json";
@@ -109,6 +115,7 @@ mod tests {
             issuer: "https://idp.corp.test".into(),
             refresh_token: Zeroizing::new("secret".into()),
             signed_in_at: 1,
+            user: Some(1000),
         };
         let before = store.era();
 

@@ -7,6 +7,7 @@ use connector_core::access::{Denial, Destination, Flow, Program, Protocol, Reaso
 use connector_core::authzen::printable;
 use connector_core::catalogue::Resource;
 use connector_core::connector::Event;
+use connector_core::identity::Owner;
 use connector_core::time::WallTime;
 use connector_ipc::{AccessReport, DecisionReport, Outcome, SaidReport};
 use connector_platform::clock;
@@ -26,7 +27,8 @@ pub(super) async fn ask(
     port: Option<u16>,
     program: Option<String>,
 ) -> Result<AccessReport, String> {
-    let flow = flow(view, host, port, workload(program)?)?;
+    let owner = view.authorizer.access().owner();
+    let flow = flow(view, host, port, workload(program, owner)?)?;
     let (_, mut feed) = view.decisions.follow();
     let asked_at = clock::now().wall;
     let answer = match hidden(view, &flow) {
@@ -110,9 +112,12 @@ pub(super) async fn ask(
 
 /// Takes a program that somebody asks about. Nothing is opened or read: the policy is asked
 /// about the path alone.
-fn workload(program: Option<String>) -> Result<Workload, String> {
+fn workload(program: Option<String>, owner: Owner) -> Result<Workload, String> {
     let Some(path) = program else {
-        return Ok(Workload::Unknown);
+        return Ok(match owner {
+            Owner::Machine => Workload::Unknown,
+            Owner::User(user) => Workload::UnknownOf(user),
+        });
     };
     let is_plain = path.len() <= MAX_PATH && !path.chars().any(char::is_control);
     if !is_plain || !std::path::Path::new(&path).is_absolute() {

@@ -57,7 +57,7 @@ pub(super) fn write(
 fn principal(request: &AccessRequest) -> Principal {
     let program = match &request.flow.workload {
         Workload::Known(program) | Workload::Supposed(program) => program.path.as_str(),
-        Workload::Unknown => "unknown",
+        Workload::Unknown | Workload::UnknownOf(_) => "unknown",
     };
     Principal {
         kind: "workload".to_owned(),
