@@ -49,7 +49,12 @@ table inet {TABLE} {{
         oifname {{ "lo", "{device}" }} accept
         ip daddr @protected4 counter name leaks goto refuse
         ip6 daddr @protected6 counter name leaks goto refuse
-        meta l4proto {{ tcp, udp }} th dport {{ {PORTS} }} jump questions_out
+        meta l4proto {{ tcp, udp }} th dport {{ {PORTS} }} jump asking
+    }}
+    chain asking {{
+        ip frag-off & {MORE_FRAGMENTS:#x} != 0 counter name questions goto refuse
+        exthdr frag exists counter name questions goto refuse
+        jump questions_out
     }}
 {questions}    chain refuse {{
         meta l4proto tcp reject with tcp reset
@@ -170,6 +175,10 @@ pub(super) const STAND_IN: &str = "ztna_next";
 
 /// Their families, as `nft` names them and as `linux/netfilter.h` numbers them.
 pub(super) const TABLES: [(&str, u8); 2] = [("inet", 1), ("arp", 3)];
+
+/// The flag of a fragment that others follow (RFC 791 §3.1). A question in fragments cannot be looked
+/// into, and nobody needs one; of the later fragments nothing can be made without the first.
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// Where names are asked for in clear: DNS, multicast DNS and LLMNR.
 const PORTS: &str = "53, 5353, 5355";

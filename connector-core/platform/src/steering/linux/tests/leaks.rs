@@ -1,5 +1,7 @@
 //! What leaves the machine, seen from another one.
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::*;
 
 #[test]
@@ -91,6 +93,65 @@ fn questions_over_tcp_do_not_leave_either() {
         drop(steering);
     });
 }
+
+#[test]
+fn questions_in_fragments_do_not_leave() {
+    inside("leaks::questions_in_fragments_do_not_leave", || {
+        make_device();
+        make_peer();
+        let peer = peer_udp("10.9.0.2:53");
+        let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).unwrap();
+        let client = UdpSocket::bind("10.9.0.1:0").unwrap();
+        client.connect("10.9.0.2:53").unwrap();
+        let arrives = |id: u16| {
+            for fragment in fragments(id, &question("wiki.corp.example")) {
+                let server: std::net::SocketAddr = "10.9.0.2:0".parse().unwrap();
+                // What is refused may be told to the sender.
+                let _ = raw.send_to(&fragment, &server.into());
+            }
+            let barrier = question("barrier.example");
+            while client.send(&barrier).is_err() {}
+            let first = receive(&peer);
+            let has_arrived = first != barrier;
+            if has_arrived {
+                assert_eq!(receive(&peer), barrier);
+            }
+            has_arrived
+        };
+        assert!(arrives(1), "the peer puts them together");
+
+        let steering = block_on(Steering::start(state(), plan())).unwrap();
+
+        assert!(!arrives(2));
+        drop(steering);
+    });
+}
+
+/// A datagram to port 53 of the peer as two IPv4 packets, cut inside of the name.
+fn fragments(id: u16, payload: &[u8]) -> [Vec<u8>; 2] {
+    const CUT: usize = 32;
+    let mut datagram = vec![0x30, 0x39, 0, 53];
+    datagram.extend(u16::try_from(payload.len() + 8).unwrap().to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    let packet = |flags_and_offset: u16, part: &[u8]| {
+        let mut packet = vec![0x45, 0];
+        packet.extend(u16::try_from(part.len() + 20).unwrap().to_be_bytes());
+        packet.extend(id.to_be_bytes());
+        packet.extend(flags_and_offset.to_be_bytes());
+        packet.extend([64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2]);
+        packet.extend(part);
+        packet
+    };
+    let offset = u16::try_from(CUT / 8).unwrap();
+    [
+        packet(0x2000, &datagram[..CUT]),
+        packet(offset, &datagram[CUT..]),
+    ]
+}
+
+/// A socket whose user writes the IP header (`raw(7)`).
+const IPPROTO_RAW: i32 = 255;
 
 #[test]
 fn packets_to_protected_addresses_leave_by_the_device_or_not_at_all() {
