@@ -7,12 +7,16 @@
 //! refused, so that a front-end and a service of neighbouring versions
 //! understand each other.
 
+mod diagnosis;
 pub mod frame;
 mod message;
 mod policy;
 mod request;
 mod status;
 
+pub use self::diagnosis::{
+    Condition, DiagnosisReport, ExaminedReport, GatewayPathReport, NetworkReport,
+};
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::policy::{
     CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::DiagnosisReport;
 use crate::policy::{PolicyCommitReport, PolicyLogReport, PolicyReplayReport, PolicyTestReport};
 use crate::request::AccessRequestReport;
 use crate::status::{
@@ -42,8 +43,13 @@ pub enum Request {
         /// At most this many past decisions.
         limit: usize,
     },
+    /// Looks for what is wrong: [`Reply::Diagnosis`].
+    Diagnose,
     /// Stops admitting connections and ends the open ones: [`Reply::Done`].
     Down,
+    /// What the service has logged of late, one or more [`Reply::LogLines`], then
+    /// [`Reply::Done`].
+    Log,
     /// Signs in: [`Reply::SignInPage`] as soon as the person has to act, then
     /// [`Reply::Identity`].
     Login,
@@ -129,12 +135,19 @@ pub enum Reply {
     AccessRequests(Vec<AccessRequestReport>),
     /// To [`Request::Decisions`].
     Decision(DecisionReport),
+    /// To [`Request::Diagnose`].
+    Diagnosis(DiagnosisReport),
     /// The request was carried out, or a list is at its end.
     Done,
     /// The request was not carried out.
     Failed(Failure),
     /// To [`Request::Login`] and [`Request::Whoami`].
     Identity(Identity),
+    /// To [`Request::Log`]: lines in the order in which they were written.
+    LogLines {
+        /// Some of them.
+        lines: Vec<String>,
+    },
     /// To [`Request::PolicyShow`] without a file.
     PolicyCommit(PolicyCommitReport),
     /// To [`Request::PolicyLog`].

@@ -13,3 +13,4 @@ pub mod paths;
 pub mod private;
 pub mod signals;
 pub mod steering;
+pub mod surroundings;

@@ -8,6 +8,15 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(windows, path = "private/windows.rs")]
 mod imp;
 
+/// Creates a file that only this user may read; nothing that is there is replaced.
+///
+/// # Errors
+///
+/// What the system says, also if something is there.
+pub fn create_file(path: &Path) -> io::Result<File> {
+    imp::create_new(path)
+}
+
 /// A directory that only its owner may enter, and the files in it.
 #[derive(Debug, Clone)]
 pub struct PrivateDir(PathBuf);

@@ -4,6 +4,7 @@
 pub(crate) mod authorizer;
 pub(crate) mod control;
 pub(crate) mod decisions;
+pub(crate) mod diagnosing;
 pub(crate) mod front_ends;
 pub(crate) mod granting;
 pub(crate) mod http;

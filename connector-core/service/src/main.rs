@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     let settings = options.settings()?;
-    logging::start(&settings)?;
+    let log = logging::start(&settings)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("Another TLS provider is installed already"))?;
@@ -36,7 +36,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()?
-        .block_on(service::run(settings, options.mode()))
+        .block_on(service::run(settings, options.mode(), log))
 }
 
 /// One thread for the tunnel's work, one for everything else.

@@ -28,12 +28,13 @@ use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
 use crate::adapters::{Events, Task, front_ends};
 use crate::driver::{self, Adapters};
+use crate::logging::LatestLines;
 use crate::options::Mode;
 use crate::settings::Settings;
 use crate::view::{Snapshot, View};
 
 /// Runs the service until it is told to stop.
-pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: Settings, mode: Mode, log: LatestLines) -> anyhow::Result<()> {
     let state = PrivateDir::open(&settings.state_dir)
         .context("Failed to use service.state_dir (--state-dir)")?;
     let _instance = Instance::claim(&state)?;
@@ -51,21 +52,14 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
     let granting = Granting::new(api.clone(), keys.clone());
-    let sign_in = SignIn::new(
-        sign_in::Config {
-            http: http.clone(),
-            api,
-            control: control.state(),
-            store: sign_in::Store::new(state.clone()),
-            keys: keys.clone(),
-        },
-        events.clone(),
-    );
-    if let Some(owner) = sign_in.stored() {
-        let method = SignInMethod::Stored;
-        let stored = Event::SignInRequested { method, owner };
-        events.send(stored).await?;
-    }
+    let sign_in = sign_in::Config {
+        http: http.clone(),
+        api,
+        control: control.state(),
+        store: sign_in::Store::new(state.clone()),
+        keys: keys.clone(),
+    };
+    let sign_in = start_sign_in(sign_in, &events).await?;
 
     let connector = Connector::new(posture::builtin_checks());
     let (access_sender, access) = watch::channel(Arc::default());
@@ -87,6 +81,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         settings: settings.report,
         control_plane: settings.control_plane,
         proxy: proxy_report,
+        log,
     };
     let signals_config = signals::Config {
         http: http.clone(),
@@ -94,15 +89,21 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         orders: orders.clone(),
         events: events.clone(),
     };
-    let front_ends = front_ends::start(listener, Arc::new(view), granting, events.clone(), orders);
+    let answering = front_ends::Config {
+        view: Arc::new(view),
+        granting,
+        http: http.clone(),
+        events: events.clone(),
+        orders,
+    };
+    let front_ends = front_ends::start(listener, answering);
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 
     let embedded = policies.embedded();
-    let pdp = Pdp::new(http, settings.policy_mode, embedded, events.clone());
     let adapters = Adapters {
         signals: Signals::new(signals_config, kept),
-        pdp,
+        pdp: Pdp::new(http, settings.policy_mode, embedded, events.clone()),
         measuring: Measuring::start(events.clone())?,
         sign_in,
         decisions,
@@ -126,6 +127,18 @@ fn audience() -> Audience {
     } else {
         Audience::Own
     }
+}
+
+/// Signs in with what an earlier run left, if it left anything.
+async fn start_sign_in(config: sign_in::Config, events: &Events) -> anyhow::Result<SignIn> {
+    let sign_in = SignIn::new(config, events.clone());
+    if let Some(owner) = sign_in.stored() {
+        let method = SignInMethod::Stored;
+        events
+            .send(Event::SignInRequested { method, owner })
+            .await?;
+    }
+    Ok(sign_in)
 }
 
 /// Takes in what earlier runs were told.

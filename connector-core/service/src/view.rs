@@ -2,6 +2,8 @@
 
 mod convert;
 
+pub(crate) use self::convert::gateway_state;
+
 use std::sync::Arc;
 
 use connector_core::catalogue::{Resource, SiteId};
@@ -26,6 +28,7 @@ use crate::adapters::policies::Shown;
 use crate::adapters::shipping::Shipments;
 use crate::adapters::sign_in::Progress;
 use crate::adapters::tunnelling::Tunnel;
+use crate::logging::LatestLines;
 
 /// What the core says at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,7 @@ pub(crate) struct View {
     pub(crate) settings: Vec<SettingReport>,
     pub(crate) control_plane: Url,
     pub(crate) proxy: ProxyReport,
+    pub(crate) log: LatestLines,
 }
 
 impl View {

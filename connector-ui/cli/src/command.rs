@@ -114,6 +114,14 @@ pub(crate) enum Verb {
     Audit(AuditVerb),
     /// Shows the settings in force
     Config(ConfigArgs),
+    /// Looks for whatever can be wrong, and says how to mend it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Format),
+    /// Measures the way to the company: control plane, clock, each gateway
+    Netcheck(Format),
+    /// Collects what whoever helps you needs to see
+    #[command(subcommand)]
+    Debug(DebugVerb),
     /// Shows the versions of this command and of the service
     Version(Format),
     /// Undoes what a service that no longer runs left behind: routes, firewall rules, name servers
@@ -221,6 +229,24 @@ pub(crate) struct DecisionsArgs {
         value_parser = limit
     )]
     pub(crate) limit: u16,
+}
+
+/// What to collect.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugVerb {
+    /// Writes a file with everything that the service tells you, for you to look through and share
+    #[command(after_help = BUNDLE_EXAMPLES)]
+    Bundle(BundleArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// Replaces names, addresses and paths by numbered ones
+    #[arg(long)]
+    pub(crate) anonymize: bool,
+    /// Writes to this file, which must not be there yet [default: ztna-debug-TIME.tar]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// What to do with the decision log.
@@ -383,6 +409,19 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in, 4 service not running,
 5 denied by policy, 6 posture not met, 7 timed out, 8 insufficient rights,
 9 locked by the administrator, 10 offline.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  ztna doctor
+  ztna doctor --json | jq -r '.examined[] | select(.condition == \"problem\") | .cure'
+
+Exits with 0 if nothing keeps the connector from its work, 1 if something does.";
+
+const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  ztna debug bundle
+  ztna debug bundle --anonymize --output for-support.tar
+  tar -tvf for-support.tar";
 
 const LOGIN_EXAMPLES: &str = "\
 Examples:

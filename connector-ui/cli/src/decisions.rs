@@ -46,8 +46,10 @@ pub(crate) async fn run(
             | Reply::AccessRequest(_)
             | Reply::AccessRequests(_)
             | Reply::Decision(_)
+            | Reply::Diagnosis(_)
             | Reply::Failed(_)
             | Reply::Identity(_)
+            | Reply::LogLines { .. }
             | Reply::PolicyCommit(_)
             | Reply::PolicyLog(_)
             | Reply::PolicyReplay(_)

@@ -85,6 +85,8 @@ pub(crate) enum Failure {
     Unexpected,
     #[error("the service asks to open something that is no web address; it was not opened")]
     UnsafePage,
+    #[error("cannot write {}: {problem}", path.display())]
+    Write { path: PathBuf, problem: io::Error },
     #[error("this ztna speaks version {VERSION} of the protocol, the service version {service}")]
     Version { service: u16 },
 }
@@ -126,6 +128,7 @@ impl Failure {
             | Self::StillRunning
             | Self::TooLong(_)
             | Self::Unexpected
+            | Self::Write { .. }
             | Self::UnsafePage
             | Self::Version { .. } => Exit::General,
         }
@@ -198,6 +201,7 @@ impl Failure {
             | Self::Input(_)
             | Self::Interrupted
             | Self::Io(_)
+            | Self::Write { .. }
             | Self::Output(_)
             | Self::OutputClosed => None,
         }

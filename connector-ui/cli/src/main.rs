@@ -2,10 +2,12 @@
 
 mod audit;
 mod browser;
+mod bundle;
 mod client;
 mod command;
 mod config;
 mod decisions;
+mod doctor;
 mod exit;
 mod output;
 mod policy;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::client::Service;
-use crate::command::{Cli, Verb};
+use crate::command::{Cli, DebugVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 
@@ -51,9 +53,12 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
         Verb::Config(args) => config::run(&service, &args, printer).await,
         Verb::Decisions(args) => decisions::run(&service, &args, printer).await,
+        Verb::Debug(DebugVerb::Bundle(args)) => bundle::run(&service, &args, printer).await,
+        Verb::Doctor(format) => doctor::run(&service, format, printer).await,
         Verb::Down => session::down(&service, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
+        Verb::Netcheck(format) => doctor::netcheck(&service, format, printer).await,
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
         Verb::Repair(args) => repair::run(&args, printer),

@@ -131,8 +131,10 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::AccessRequest(_)
         | Reply::AccessRequests(_)
         | Reply::Decision(_)
+        | Reply::Diagnosis(_)
         | Reply::Done
         | Reply::Failed(_)
+        | Reply::LogLines { .. }
         | Reply::PolicyCommit(_)
         | Reply::PolicyLog(_)
         | Reply::PolicyReplay(_)

@@ -186,7 +186,7 @@ fn render_gateways(status: &Status, screen: Screen) -> String {
     table.render(screen)
 }
 
-fn gateway_state(state: GatewayState) -> (&'static str, Tone) {
+pub(crate) fn gateway_state(state: GatewayState) -> (&'static str, Tone) {
     match state {
         GatewayState::Active => ("● active", Tone::Good),
         GatewayState::Connecting => ("◐ connecting", Tone::Warning),

@@ -14,21 +14,23 @@ use tokio::task::{AbortHandle, JoinSet};
 use self::answering::Answering;
 use self::connection::Connection;
 use super::granting::Granting;
+use super::http::Http;
 use super::{Events, Orders, Task};
 use crate::view::View;
 
+/// What answering needs.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) view: Arc<View>,
+    pub(crate) granting: Granting,
+    pub(crate) http: Http,
+    pub(crate) events: Events,
+    pub(crate) orders: Orders,
+}
+
 /// Serves front-ends until dropped.
-pub(crate) fn start(
-    listener: Listener,
-    view: Arc<View>,
-    granting: Granting,
-    events: Events,
-    orders: Orders,
-) -> Task {
-    Task::spawn(accept(
-        listener,
-        Arc::new(Answering::new(view, granting, events, orders)),
-    ))
+pub(crate) fn start(listener: Listener, config: Config) -> Task {
+    Task::spawn(accept(listener, Arc::new(Answering::new(config))))
 }
 
 async fn accept(mut listener: Listener, answering: Arc<Answering>) {

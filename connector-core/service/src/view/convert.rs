@@ -75,16 +75,20 @@ pub(super) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
     }
 }
 
+pub(crate) fn gateway_state(state: GatewayState) -> ipc::GatewayState {
+    match state {
+        GatewayState::Calling => ipc::GatewayState::Connecting,
+        GatewayState::Idle => ipc::GatewayState::Standby,
+        GatewayState::InUse => ipc::GatewayState::Active,
+        GatewayState::Silent => ipc::GatewayState::Down,
+    }
+}
+
 pub(super) fn gateway(status: &GatewayStatus, now: Now) -> ipc::GatewayReport {
     ipc::GatewayReport {
         id: status.id.to_string(),
         endpoint: status.endpoint.to_string(),
-        state: match status.state {
-            GatewayState::Calling => ipc::GatewayState::Connecting,
-            GatewayState::Idle => ipc::GatewayState::Standby,
-            GatewayState::InUse => ipc::GatewayState::Active,
-            GatewayState::Silent => ipc::GatewayState::Down,
-        },
+        state: gateway_state(status.state),
         last_handshake: status.last_handshake.map(|at| wall(at, now).to_string()),
         handshake_micros: status
             .handshake_took

@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 18, "{}", help.stdout);
+    assert_eq!(verbs.len(), 21, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -44,6 +44,8 @@ fn the_manual_names_every_schema() {
         "request",
         "requests",
         "config",
+        "doctor",
+        "netcheck",
         "version",
     ] {
         assert!(manual.contains(&format!("`ztna.{verb}/1`")), "{verb}");

@@ -11,6 +11,8 @@ mod crash;
 #[cfg(test)]
 mod daily;
 #[cfg(test)]
+mod diagnosis;
+#[cfg(test)]
 mod gateways;
 #[cfg(test)]
 mod kit;

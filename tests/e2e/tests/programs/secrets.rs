@@ -74,6 +74,10 @@ fn no_secret_is_in_logs_arguments_environment_or_what_front_ends_are_told() {
     let log_dir = connector.path("log").display().to_string();
     let exported = connector.ztna(&["audit", "export", "--log-dir", &log_dir]);
     places.push(("the exported log".to_owned(), exported.stdout));
+    let bundle = scene.path("bundle.tar");
+    let written = connector.ztna(&["debug", "bundle", "--output", &bundle.display().to_string()]);
+    assert!(written.status.success(), "{written:?}");
+    places.push(("the debug bundle".to_owned(), bytes(&bundle)));
     e2e::wait::until("the log at the control plane", e2e::wait::DEADLINE, || {
         (lab.look("records")[0]["lines"].as_u64()? > 3).then_some(())
     });

@@ -13,10 +13,13 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::super::diagnosing;
 use super::super::granting::Granting;
+use super::super::http::Http;
 use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
 use super::super::{Events, Order, Orders};
+use super::Config;
 use super::connection::Connection;
 use super::rights::{Caller, Role};
 use crate::view::View;
@@ -29,6 +32,7 @@ mod why;
 pub(super) struct Answering {
     view: Arc<View>,
     granting: Granting,
+    http: Http,
     events: Events,
     orders: Orders,
     /// The numeric user whom the service runs as, where the system has such numbers.
@@ -36,12 +40,13 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    pub(super) fn new(view: Arc<View>, granting: Granting, events: Events, orders: Orders) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self {
-            view,
-            granting,
-            events,
-            orders,
+            view: config.view,
+            granting: config.granting,
+            http: config.http,
+            events: config.events,
+            orders: config.orders,
             own_user: endpoint::own_user(),
         }
     }
@@ -63,7 +68,11 @@ impl Answering {
                 denied,
                 limit,
             } => return self.decisions(caller, follow, denied, limit, to).await,
+            Request::Diagnose => {
+                Reply::Diagnosis(diagnosing::diagnose(&self.http, &self.view).await)
+            }
             Request::Down => self.switch(Event::Paused).await,
+            Request::Log => return self.log(to).await,
             Request::Login => return self.login(caller, to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
@@ -190,6 +199,14 @@ impl Answering {
             to.send(&reply).await?;
         }
         Ok(())
+    }
+
+    async fn log(&self, to: &mut Connection) -> io::Result<()> {
+        for lines in self.view.log.all().chunks(LINES_AT_ONCE) {
+            let lines = lines.to_vec();
+            to.send(&Reply::LogLines { lines }).await?;
+        }
+        to.send(&Reply::Done).await
     }
 
     async fn posture(&self, refresh: bool) -> Reply {
@@ -385,6 +402,9 @@ fn failed(kind: FailureKind, message: &str, remedy: Option<&str>) -> Reply {
         remedy: remedy.map(str::to_owned),
     })
 }
+
+/// As many log lines as fit a frame, however long they are.
+const LINES_AT_ONCE: usize = 50;
 
 /// An order comes into effect as soon as the driver has seen it.
 const EFFECT_LIMIT: Duration = Duration::from_secs(1);

@@ -60,9 +60,11 @@ impl Role {
     pub(super) fn may(self, request: &Request) -> bool {
         match request {
             Request::Status { .. } => true,
-            Request::Config | Request::Login | Request::Posture { .. } | Request::Whoami => {
-                self != Self::Stranger
-            }
+            Request::Config
+            | Request::Diagnose
+            | Request::Login
+            | Request::Posture { .. }
+            | Request::Whoami => self != Self::Stranger,
             Request::AccessRequests
             | Request::Decisions { .. }
             | Request::Down
@@ -74,8 +76,8 @@ impl Role {
             | Request::Resources
             | Request::Up
             | Request::Why { .. } => matches!(self, Self::Administrator | Self::Owner),
-            // It reads what was decided for everybody who was ever signed in here.
-            Request::PolicyReplay { .. } => self == Self::Administrator,
+            // They tell of everybody who was ever signed in here.
+            Request::Log | Request::PolicyReplay { .. } => self == Self::Administrator,
         }
     }
 }
@@ -104,8 +106,8 @@ mod tests {
         };
 
         assert_eq!(may(Role::Administrator), requests().len());
-        assert_eq!(may(Role::Owner), requests().len() - 1);
-        assert_eq!(may(Role::Visitor), 5);
+        assert_eq!(may(Role::Owner), requests().len() - 2);
+        assert_eq!(may(Role::Visitor), 6);
         assert_eq!(may(Role::Stranger), 1);
     }
 
@@ -140,7 +142,9 @@ mod tests {
                 denied: false,
                 limit: 1,
             },
+            Request::Diagnose,
             Request::Down,
+            Request::Log,
             Request::Login,
             Request::Logout,
             Request::PolicyLog,

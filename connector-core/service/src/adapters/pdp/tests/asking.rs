@@ -188,7 +188,7 @@ async fn a_server_that_refuses_several_at_once_is_asked_one_by_one() {
 
     // How many are put together depends on how fast the server answers.
     let deciding = asking(&server.base, None);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let is_asked_together = |it: &Received| it.path().ends_with("evaluations");
     while !server.questions().iter().any(is_asked_together) {
         assert!(

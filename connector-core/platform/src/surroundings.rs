@@ -1,0 +1,38 @@
+//! What surrounds the connector on this machine, for whoever looks for what is wrong.
+
+use std::net::SocketAddr;
+
+#[cfg_attr(target_os = "linux", path = "surroundings/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "surroundings/other.rs")]
+mod imp;
+
+/// What else is on the machine that can get in the way, as far as the system tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// What this system runs in, if it runs in another one.
+    pub host: Option<Host>,
+    /// The names of the network devices that belong to tunnels, in order.
+    pub tunnels: Vec<String>,
+}
+
+/// What a system can run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// A container.
+    Container,
+    /// The Windows Subsystem for Linux.
+    Wsl,
+}
+
+/// Looks at the machine. Blocks for as long as the system's files take to read.
+#[must_use]
+pub fn look() -> Surroundings {
+    imp::look()
+}
+
+/// Returns how long a packet to `destination` may be, in bytes, as far as the system knows the
+/// way; nothing is sent.
+#[must_use]
+pub fn path_mtu(destination: SocketAddr) -> Option<u32> {
+    imp::path_mtu(destination)
+}

@@ -1,0 +1,188 @@
+//! Looks for what is wrong: takes measurements that nobody else needs, and judges them together
+//! with what the service knows anyway.
+
+mod judging;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use connector_core::network::Prefix;
+use connector_ipc::{DiagnosisReport, GatewayPathReport, NetworkReport};
+use connector_platform::surroundings::{self, Surroundings};
+use connector_platform::{clock, steering};
+use http::header::{CONTENT_TYPE, DATE};
+use tunnel_proto::gateways::GatewayStatus;
+use url::Url;
+
+use self::judging::{Answered, Observed, Taken};
+use super::http::{self as web, Http};
+use crate::view::View;
+
+/// Looks at everything that can be wrong; takes some seconds where servers are silent.
+pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
+    let (control_plane, name, machine) = tokio::join!(
+        ask(http, &view.control_plane),
+        look_up(view),
+        look_around(view),
+    );
+    let network = NetworkReport {
+        control_plane_micros: control_plane
+            .as_ref()
+            .ok()
+            .map(|answer| micros(answer.took)),
+        clock_ahead_seconds: control_plane.as_ref().ok().and_then(Answered::ahead),
+        gateways: machine.gateways,
+    };
+    let observed = Observed {
+        status: view.status(),
+        posture: view.posture(),
+        control_problem: view.control.borrow().problem.clone(),
+        control_plane,
+        name,
+        taken: machine.taken,
+        surroundings: machine.surroundings,
+        proxies: proxy_variables(),
+        network: &network,
+    };
+    let examined = judging::judge(&observed);
+    DiagnosisReport { examined, network }
+}
+
+/// Asks the control plane for what everybody may ask it for, past whatever is cached.
+async fn ask(http: &Http, control_plane: &Url) -> Result<Answered, String> {
+    let url = control_plane
+        .join(connector_core::control::DISCOVERY_PATH)
+        .map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    let answer = web::send(http.client().get(url), PATIENCE, MAX_ANSWER)
+        .await
+        .map_err(|error| error.to_string())?;
+    let header = |name| {
+        let value = answer.headers.get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    Ok(Answered {
+        status: answer.status.as_u16(),
+        content_type: header(CONTENT_TYPE).unwrap_or_default(),
+        date: header(DATE)
+            .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
+            .map(|date| date.timestamp()),
+        at: i64::try_from(clock::now().wall.unix_seconds()).unwrap_or(i64::MAX),
+        took: begun.elapsed(),
+    })
+}
+
+/// Asks the machine's own resolver for a protected name, as programs do; none where the tunnel
+/// does not answer names.
+async fn look_up(view: &View) -> Option<(String, Result<Vec<IpAddr>, String>)> {
+    let connector_ipc::InterceptionReport::Up { .. } = view.status().interception? else {
+        return None;
+    };
+    let access = view.authorizer.access();
+    let resources = access.catalogue().resources();
+    let name = resources
+        .flat_map(|resource| &resource.names)
+        .map(ToString::to_string)
+        .find(|name| !name.starts_with('*'))?;
+    let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name.as_str(), 1)));
+    let found = match looked_up.await {
+        Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    };
+    Some((name, found))
+}
+
+/// What the machine tells.
+#[derive(Default)]
+struct Machine {
+    surroundings: Surroundings,
+    taken: Vec<Taken>,
+    gateways: Vec<GatewayPathReport>,
+}
+
+async fn look_around(view: &View) -> Machine {
+    let own = match view.status().interception {
+        Some(connector_ipc::InterceptionReport::Up { device, .. }) => Some(device),
+        Some(_) | None => None,
+    };
+    let access = view.authorizer.access();
+    let protected: Vec<Prefix> = access
+        .catalogue()
+        .resources()
+        .flat_map(|resource| resource.prefixes.iter().copied())
+        .collect();
+    let gateways: Vec<(String, GatewayStatus)> = view
+        .tunnel
+        .status()
+        .into_iter()
+        .flat_map(|site| {
+            let id = site.id.to_string();
+            let gateways = site.gateways.into_iter();
+            gateways.map(move |gateway| (id.clone(), gateway))
+        })
+        .collect();
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut surroundings = surroundings::look();
+        surroundings
+            .tunnels
+            .retain(|device| Some(device) != own.as_ref());
+        Machine {
+            surroundings,
+            taken: taken(&protected),
+            gateways: gateways.into_iter().map(path).collect(),
+        }
+    });
+    looked.await.unwrap_or_default()
+}
+
+/// Returns the ranges of this machine's networks that protected addresses lie in.
+fn taken(protected: &[Prefix]) -> Vec<Taken> {
+    let used = steering::ranges_in_use().unwrap_or_default();
+    let pairs = protected.iter().flat_map(|wanted| {
+        let meeting = used.iter().filter(|range| range.overlaps(*wanted));
+        meeting.map(|range| Taken {
+            protected: *wanted,
+            by: *range,
+        })
+    });
+    pairs.collect()
+}
+
+fn path((site, gateway): (String, GatewayStatus)) -> GatewayPathReport {
+    GatewayPathReport {
+        site,
+        path_mtu: gateway.address.and_then(surroundings::path_mtu),
+        id: gateway.id.to_string(),
+        endpoint: gateway.endpoint.to_string(),
+        address: gateway.address,
+        state: crate::view::gateway_state(gateway.state),
+        handshake_micros: gateway.handshake_took.map(micros),
+    }
+}
+
+/// Returns the variables that would send requests through a proxy if the service heeded them.
+fn proxy_variables() -> Vec<&'static str> {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    PROXY_VARIABLES.into_iter().filter(is_set).collect()
+}
+
+const PROXY_VARIABLES: [&str; 6] = [
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Somebody waits for what comes of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The control plane's description of itself is short; what else answers may not be.
+const MAX_ANSWER: usize = 64 * 1024;
