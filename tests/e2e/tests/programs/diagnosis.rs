@@ -129,6 +129,6 @@ fn condition(report: &Value, code: &str) -> String {
         .collect();
     let worst = conditions.iter().find(|one| **one == "problem");
     worst
-        .or(conditions.first())
+        .or_else(|| conditions.first())
         .map_or_else(String::new, |one| (*one).to_owned())
 }
