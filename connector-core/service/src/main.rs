@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::adapters::keys::Sealers;
 use crate::options::Options;
+use crate::service::Given;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -32,11 +34,17 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("Another TLS provider is installed already"))?;
 
+    let given = Given {
+        sealers: Sealers::find(&settings),
+        mode: options.mode(),
+        settings,
+        log,
+    };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()?
-        .block_on(service::run(settings, options.mode(), log))
+        .block_on(service::run(given))
 }
 
 /// One thread for the tunnel's work, one for everything else.

@@ -8,6 +8,7 @@ use connector_ipc::ProxyReport;
 use connector_platform::endpoint::{Audience, Listener};
 use connector_platform::instance::Instance;
 use connector_platform::private::PrivateDir;
+use ed25519_dalek::SigningKey;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,7 +18,7 @@ use crate::adapters::decisions::{self, DecisionLog};
 use crate::adapters::granting::Granting;
 use crate::adapters::http::Http;
 use crate::adapters::interception::Interception;
-use crate::adapters::keys::{self, KeyRing};
+use crate::adapters::keys::{self, KeyRing, Sealers};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::policies::{self, Policies};
@@ -33,21 +34,31 @@ use crate::options::Mode;
 use crate::settings::Settings;
 use crate::view::{Snapshot, View};
 
+/// What the service starts with.
+pub(crate) struct Given {
+    pub(crate) settings: Settings,
+    pub(crate) mode: Mode,
+    pub(crate) log: LatestLines,
+    pub(crate) sealers: Sealers,
+}
+
 /// Runs the service until it is told to stop.
-pub(crate) async fn run(settings: Settings, mode: Mode, log: LatestLines) -> anyhow::Result<()> {
+pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
+    let (settings, sealers) = (given.settings, given.sealers);
     let state = PrivateDir::open(&settings.state_dir)
         .context("Failed to use service.state_dir (--state-dir)")?;
     let _instance = Instance::claim(&state)?;
     let (events, queue) = mpsc::channel(EVENT_QUEUE);
     let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
-    let (decisions, cursors) = open_log(&settings, &state, &events)?;
+    let host_key = keys::host_key(&state, &sealers.host)?;
+    let (decisions, cursors) = open_log(&settings, &state, &host_key, &events)?;
     let proxy_listener = listen_for_proxy(&settings).await?;
     let listener = Listener::bind(&settings.socket, audience())?;
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
     let kept = restore_signals(&state, &events).await?;
-    let control = start_control(&settings, &state, &api, &events)?;
+    let control = start_control(&settings, &state, host_key, &api, &events)?;
     let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
@@ -56,7 +67,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode, log: LatestLines) -> any
         http: http.clone(),
         api,
         control: control.state(),
-        store: sign_in::Store::new(state.clone()),
+        store: sign_in::Store::new(state.clone(), &sealers),
         keys: keys.clone(),
     };
     let sign_in = start_sign_in(sign_in, &events).await?;
@@ -64,7 +75,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode, log: LatestLines) -> any
     let connector = Connector::new(posture::builtin_checks());
     let (access_sender, access) = watch::channel(Arc::default());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::of(&connector)));
-    let tunnel = Arc::new(start_tunnel(mode, state, events.clone())?);
+    let tunnel = Arc::new(start_tunnel(given.mode, state, events.clone())?);
     let authorizer = Authorizer::new(access, events.clone());
 
     let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel), audience());
@@ -81,7 +92,8 @@ pub(crate) async fn run(settings: Settings, mode: Mode, log: LatestLines) -> any
         settings: settings.report,
         control_plane: settings.control_plane,
         proxy: proxy_report,
-        log,
+        log: given.log,
+        secrets: sealers.describe(),
     };
     let signals_config = signals::Config {
         http: http.clone(),
@@ -172,6 +184,7 @@ fn start_policies(
 fn open_log(
     settings: &Settings,
     state: &PrivateDir,
+    host_key: &SigningKey,
     events: &Events,
 ) -> anyhow::Result<(DecisionLog, Cursors)> {
     let dir =
@@ -180,7 +193,7 @@ fn open_log(
     let config = decisions::Config {
         dir,
         state: state.clone(),
-        key: keys::host_key(state)?,
+        key: host_key.clone(),
         delivered: cursors.delivered(),
         file_limit: decisions::FILE_LIMIT,
     };
@@ -220,6 +233,7 @@ fn start_tunnel(mode: Mode, state: PrivateDir, events: Events) -> anyhow::Result
 fn start_control(
     settings: &Settings,
     state: &PrivateDir,
+    host_key: SigningKey,
     api: &ControlPlane,
     events: &Events,
 ) -> anyhow::Result<Control> {
@@ -227,7 +241,7 @@ fn start_control(
         api: api.clone(),
         trust: settings.trust.clone(),
         state: state.clone(),
-        host_key: keys::host_key(state)?,
+        host_key,
         device_name: settings.device_name.clone(),
         enrolment_token_file: settings.enrolment_token_file.clone(),
     };

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) socket: PathBuf,
+    pub(crate) key_store: KeyStore,
     /// Where the local proxy listens; none switches it off.
     pub(crate) proxy_listen: Option<SocketAddr>,
     /// Where decisions are made, in place of what the company's configuration says.
@@ -41,6 +42,15 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Every setting with its value and origin, for `ztna config`.
     pub(crate) report: Vec<SettingReport>,
+}
+
+/// Where the key lies that seals what is kept of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyStore {
+    /// Nowhere: files are private, and not sealed.
+    Files,
+    /// In the system's key store, where there is one.
+    System,
 }
 
 /// How log lines are written.
@@ -82,6 +92,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("service.state_dir", "ZTNA_STATE_DIR", Kind::Text),
     key("service.log_dir", "ZTNA_LOG_DIR", Kind::Text),
     key("service.socket", "ZTNA_SOCKET", Kind::Text),
+    key("service.key_store", "ZTNA_KEY_STORE", Kind::Text),
     key("policy.mode", "ZTNA_POLICY_MODE", Kind::Text),
     key("proxy.enabled", "ZTNA_PROXY_ENABLED", Kind::Flag),
     key("proxy.listen", "ZTNA_PROXY_LISTEN", Kind::Text),
@@ -139,6 +150,7 @@ fn defaults(paths: &Paths) -> Layer {
         ("service.state_dir", text(&paths.state_dir)),
         ("service.log_dir", text(&paths.log_dir)),
         ("service.socket", text(&paths.socket)),
+        ("service.key_store", Value::Text("system".into())),
         ("policy.mode", Value::Text(COMPANY_DECIDES.into())),
         ("proxy.enabled", Value::Flag(true)),
         ("proxy.listen", Value::Text("127.0.0.1:7080".into())),
@@ -208,6 +220,11 @@ impl Effective {
             state_dir: self.path("service.state_dir")?,
             log_dir: self.path("service.log_dir")?,
             socket: self.path("service.socket")?,
+            key_store: self.required("service.key_store", |text| match text {
+                "files" => Ok(KeyStore::Files),
+                "system" => Ok(KeyStore::System),
+                _ => Err("write system or files".to_owned()),
+            })?,
             proxy_listen: enabled.then_some(listen),
             policy_mode: self.required("policy.mode", |text| match text {
                 COMPANY_DECIDES => Ok(None),

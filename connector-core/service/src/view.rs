@@ -76,6 +76,8 @@ pub(crate) struct View {
     pub(crate) control_plane: Url,
     pub(crate) proxy: ProxyReport,
     pub(crate) log: LatestLines,
+    /// How secrets are kept, for people.
+    pub(crate) secrets: String,
 }
 
 impl View {

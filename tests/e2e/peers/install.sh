@@ -34,6 +34,8 @@ need_programs() {
     command -v "$program" >/dev/null || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
   done <<'LIST'
 curl curl
+dbus-daemon dbus-daemon
+gnome-keyring-daemon gnome-keyring
 ip iproute2
 node nodejs
 npm npm

@@ -24,6 +24,7 @@ pub struct Connector<'a> {
     user: Option<u32>,
     /// Whether it opens a network device.
     is_transparent: bool,
+    environment: Vec<(&'static str, String)>,
     process: Option<Running>,
 }
 
@@ -52,11 +53,17 @@ impl<'a> Connector<'a> {
             programs,
             user,
             is_transparent: false,
+            environment: vec![],
             process: None,
         };
         connector.write("enrolment-token", lab.ready("enrolment_token"));
         connector.write("ztna.toml", &connector.settings(lab));
         connector.with_owner()
+    }
+
+    /// Adds a variable to the service's environment.
+    pub fn set(&mut self, variable: &'static str, value: String) {
+        self.environment.push((variable, value));
     }
 
     /// Makes it open a network device and steer the machine; only in a network of the test's own.
@@ -105,7 +112,7 @@ impl<'a> Connector<'a> {
     fn settings(&self, lab: &Lab) -> String {
         format!(
             "[control_plane]\nurl = {:?}\npolicy_key = {:?}\ndns_suffixes = [\"corp.test\"]\nenrolment_token_file = {:?}\n\n\
-             [service]\nstate_dir = {:?}\nlog_dir = {:?}\nsocket = {:?}\n\n\
+             [service]\nstate_dir = {:?}\nlog_dir = {:?}\nsocket = {:?}\nkey_store = \"files\"\n\n\
              [proxy]\nlisten = \"127.0.0.1:0\"\n\n[device]\nname = \"e2e\"\n",
             lab.ready("control_plane"),
             lab.ready("policy_key"),
@@ -151,6 +158,7 @@ impl<'a> Connector<'a> {
             command.arg("--userspace");
         }
         command
+            .envs(self.environment.iter().cloned())
             .arg("--config")
             .arg(self.path("ztna.toml"))
             .current_dir(&self.folder);

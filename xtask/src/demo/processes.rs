@@ -163,7 +163,7 @@ fn configuration(place: &Place, ready: &Value, token: &Path) -> String {
     let path = |path: &Path| Value::from(path.display().to_string());
     format!(
         "[control_plane]\nurl = {}\npolicy_key = {}\ndns_suffixes = {}\nenrolment_token_file = {}\n\n\
-         [service]\nstate_dir = {}\nlog_dir = {}\nsocket = {}\n\n[proxy]\nlisten = \"127.0.0.1:0\"\n",
+         [service]\nstate_dir = {}\nlog_dir = {}\nsocket = {}\nkey_store = \"files\"\n\n[proxy]\nlisten = \"127.0.0.1:0\"\n",
         ready["control_plane"],
         ready["policy_key"],
         ready["suffixes"],

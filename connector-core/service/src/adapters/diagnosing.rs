@@ -43,6 +43,7 @@ pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
         taken: machine.taken,
         surroundings: machine.surroundings,
         proxies: proxy_variables(),
+        secrets: &view.secrets,
         network: &network,
     };
     let examined = judging::judge(&observed);

@@ -7,14 +7,70 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connector_core::identity::SessionId;
 use connector_platform::private::{PrivateDir, PrivateError};
+use connector_platform::sealing::{Keeper, SealError, Sealer};
 use ed25519_dalek::SigningKey;
 use tunnel_proto::keys::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-/// Reads the host's key, making it at the first start.
-pub(crate) fn host_key(state: &PrivateDir) -> Result<SigningKey, KeyError> {
-    if let Some(seed) = state.read(HOST_KEY)? {
-        let seed = Zeroizing::new(seed);
+use crate::settings::{KeyStore, Settings};
+
+/// What seals the files of this installation.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealers {
+    pub(crate) host: Sealer,
+    pub(crate) person: Sealer,
+    /// Whether the person's key store is looked for again while it is locked.
+    pub(crate) is_of_person: bool,
+}
+
+impl Sealers {
+    /// Looks for who keeps the keys. Blocks for some seconds at most.
+    ///
+    /// The host's key is never left to a person's key store: while that is locked, the device
+    /// would have to enrol anew.
+    pub(crate) fn find(settings: &Settings) -> Self {
+        if connector_platform::paths::is_system_service() {
+            let service = Sealer::of_service();
+            return Self {
+                host: service.clone(),
+                person: service,
+                is_of_person: false,
+            };
+        }
+        let is_of_person = settings.key_store == KeyStore::System;
+        Self {
+            host: Sealer::none(),
+            person: match is_of_person {
+                true => Sealer::of_person(),
+                false => Sealer::none(),
+            },
+            is_of_person,
+        }
+    }
+
+    /// Says how secrets are kept, for people.
+    pub(crate) fn describe(&self) -> String {
+        let text = |keeper| match keeper {
+            Keeper::Nobody => "in a file that only the service's user may read".to_owned(),
+            Keeper::ServiceManager => "in a file sealed by the service's credential".to_owned(),
+            Keeper::Store(name) => format!("in a file sealed by a key in {name}"),
+        };
+        format!(
+            "The device's key lies {}, your sign-in {}.",
+            text(self.host.keeper()),
+            text(self.person.keeper())
+        )
+    }
+}
+
+/// Reads the host's key, making it at the first start, and sealing it if it is not yet.
+pub(crate) fn host_key(state: &PrivateDir, sealer: &Sealer) -> Result<SigningKey, KeyError> {
+    if let Some(file) = state.read(HOST_KEY)? {
+        let is_as_it_should_be = sealer.has_sealed(&file);
+        let seed = sealer.open(HOST_KEY, file)?;
+        if !is_as_it_should_be {
+            state.write(HOST_KEY, &sealer.seal(HOST_KEY, &seed)?)?;
+        }
         let seed: &[u8; 32] = seed
             .as_slice()
             .try_into()
@@ -22,7 +78,7 @@ pub(crate) fn host_key(state: &PrivateDir) -> Result<SigningKey, KeyError> {
         return Ok(SigningKey::from_bytes(seed));
     }
     let key = signing_key()?;
-    state.write(HOST_KEY, key.as_bytes())?;
+    state.write(HOST_KEY, &sealer.seal(HOST_KEY, key.as_bytes())?)?;
     Ok(key)
 }
 
@@ -106,6 +162,8 @@ pub(crate) enum KeyError {
     Private(#[from] PrivateError),
     #[error("the system gives no random bytes: {0}")]
     Random(String),
+    #[error("the host key cannot be opened: {0}")]
+    Seal(#[from] SealError),
 }
 
 const HOST_KEY: &str = "host.key";

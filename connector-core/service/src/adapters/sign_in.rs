@@ -13,13 +13,14 @@ use connector_core::connector::{Attempt, Event, SignInMethod};
 use connector_core::control::{SessionRequest, is_assignable};
 use connector_core::identity::{Owner, Session, SessionId};
 use connector_core::jws::PublicKey;
-use connector_platform::clock;
+use connector_platform::sealing::SealError;
+use connector_platform::{clock, endpoint};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::provider::{Provider, SignedIn};
 pub(crate) use self::stored::Store;
-use self::stored::StoredSignIn;
+use self::stored::{StoreError, StoredSignIn};
 use super::control::{ApiError, ControlPlane, ControlState};
 use super::http::Http;
 use super::keys::{KeyRing, SessionKeys};
@@ -93,8 +94,12 @@ impl SignIn {
 
     /// Returns whose sign-in left something to sign in with, if any did.
     pub(crate) fn stored(&self) -> Option<Owner> {
-        let stored = self.config.store.read().ok()??;
-        Some(Owner::of(stored.user))
+        match self.config.store.read() {
+            Ok(stored) => Some(Owner::of(stored?.user)),
+            // It may be the person's key store that is locked, and it is their own service then.
+            Err(StoreError::Seal(SealError::Locked)) => Some(Owner::of(endpoint::own_user())),
+            Err(_) => None,
+        }
     }
 
     /// Starts; the session, or that there is none, comes as an event.
@@ -203,6 +208,7 @@ async fn sign_in(
             Ok((session, Duration::ZERO))
         }
         SignInMethod::Stored => {
+            config.store.unlock().await;
             let stored = config
                 .store
                 .read()?
@@ -278,7 +284,7 @@ pub(crate) enum SignInError {
     #[error(transparent)]
     Provider(#[from] provider::ProviderError),
     #[error(transparent)]
-    Store(#[from] stored::StoreError),
+    Store(#[from] StoreError),
 }
 
 impl SignInError {

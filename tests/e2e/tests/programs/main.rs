@@ -15,6 +15,8 @@ mod diagnosis;
 #[cfg(test)]
 mod gateways;
 #[cfg(test)]
+mod keyring;
+#[cfg(test)]
 mod kit;
 #[cfg(test)]
 mod peers;

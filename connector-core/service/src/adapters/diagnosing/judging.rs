@@ -23,6 +23,7 @@ pub(super) struct Observed<'a> {
     pub(super) taken: Vec<Taken>,
     pub(super) surroundings: Surroundings,
     pub(super) proxies: Vec<&'static str>,
+    pub(super) secrets: &'a str,
     pub(super) network: &'a NetworkReport,
 }
 
@@ -76,7 +77,8 @@ pub(super) fn judge(observed: &Observed<'_>) -> Vec<ExaminedReport> {
     examined.extend(observed.surroundings.host.map(host));
     examined.push(posture(&observed.posture));
     examined.push(records(&observed.status));
-    examined.push(secrets());
+    let secrets = About::device("secrets", "Keys and tokens");
+    examined.push(secrets.good(observed.secrets.to_owned()));
     examined
 }
 
@@ -339,11 +341,6 @@ fn records(status: &Status) -> ExaminedReport {
             "Check free disk space; what cannot be written down is not permitted.",
         ),
     }
-}
-
-fn secrets() -> ExaminedReport {
-    About::device("secrets", "Keys and tokens")
-        .good("They lie in files that only the service's user may read.".to_owned())
 }
 
 /// What a judgement is about.

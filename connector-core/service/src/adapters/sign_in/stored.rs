@@ -3,14 +3,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_platform::private::{PrivateDir, PrivateError};
+use connector_platform::sealing::{SealError, Sealer};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::adapters::keys::Sealers;
 
 /// The store, which forgets for good: a sign-in that was under way when the
 /// person signed out can no longer write.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     state: PrivateDir,
+    sealer: Arc<Mutex<Sealer>>,
+    is_of_person: bool,
     era: Arc<Mutex<Era>>,
 }
 
@@ -29,9 +34,11 @@ pub(super) struct StoredSignIn {
 }
 
 impl Store {
-    pub(crate) fn new(state: PrivateDir) -> Self {
+    pub(crate) fn new(state: PrivateDir, sealers: &Sealers) -> Self {
         Self {
             state,
+            sealer: Arc::new(Mutex::new(sealers.person.clone())),
+            is_of_person: sealers.is_of_person,
             era: Arc::default(),
         }
     }
@@ -42,9 +49,10 @@ impl Store {
     }
 
     pub(super) fn read(&self) -> Result<Option<StoredSignIn>, StoreError> {
-        let Some(bytes) = self.state.read(SIGN_IN)?.map(Zeroizing::new) else {
+        let Some(file) = self.state.read(SIGN_IN)? else {
             return Ok(None);
         };
+        let bytes = self.sealer().open(SIGN_IN, file)?;
         let raw: RawSignIn = serde_json::from_slice(&bytes).map_err(|_| StoreError::Damaged)?;
         Ok(Some(StoredSignIn {
             issuer: raw.issuer,
@@ -67,13 +75,29 @@ impl Store {
             user: sign_in.user,
         };
         let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
-        Ok(self.state.write(SIGN_IN, &bytes)?)
+        let sealed = self.sealer().seal(SIGN_IN, &bytes)?;
+        Ok(self.state.write(SIGN_IN, &sealed)?)
     }
 
     pub(super) fn forget(&self) -> Result<(), StoreError> {
         let mut era = self.lock();
         era.0 += 1;
         Ok(self.state.remove(SIGN_IN)?)
+    }
+
+    /// Looks for the person's key store again if what is stored was sealed, and it was locked.
+    pub(super) async fn unlock(&self) {
+        if !self.is_of_person || !matches!(self.read(), Err(StoreError::Seal(SealError::Locked))) {
+            return;
+        }
+        if let Ok(found) = tokio::task::spawn_blocking(Sealer::of_person).await {
+            *self.sealer.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
+    }
+
+    fn sealer(&self) -> Sealer {
+        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner);
+        sealer.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Era> {
@@ -90,6 +114,8 @@ pub(crate) enum StoreError {
     Forgotten,
     #[error(transparent)]
     Private(#[from] PrivateError),
+    #[error("the stored sign-in cannot be opened; sign in again: {0}")]
+    Seal(#[from] SealError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,7 +136,13 @@ mod tests {
     #[test]
     fn what_was_forgotten_is_not_written_by_a_sign_in_from_before() {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::new(PrivateDir::open(&root.path().join("state")).unwrap());
+        let state = PrivateDir::open(&root.path().join("state")).unwrap();
+        let sealers = Sealers {
+            host: Sealer::none(),
+            person: Sealer::none(),
+            is_of_person: false,
+        };
+        let store = Store::new(state, &sealers);
         let sign_in = StoredSignIn {
             issuer: "https://idp.corp.test".into(),
             refresh_token: Zeroizing::new("secret".into()),

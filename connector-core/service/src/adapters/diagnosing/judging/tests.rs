@@ -259,6 +259,7 @@ fn well(network: &NetworkReport) -> Observed<'_> {
         taken: vec![],
         surroundings: Surroundings::default(),
         proxies: vec![],
+        secrets: "In a safe.",
         network,
     }
 }
