@@ -198,6 +198,8 @@ impl Company {
                 }
                 other @ (Effect::ApplyTunnel(_)
                 | Effect::EndSession(_)
+                | Effect::EvaluateTrust { .. }
+                | Effect::RecordTrust { .. }
                 | Effect::FollowSignals(_)
                 | Effect::ForgetSignIn
                 | Effect::Measure(_)

@@ -12,6 +12,7 @@ mod message;
 mod policy;
 mod request;
 mod status;
+mod trust;
 
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::policy::{
@@ -25,6 +26,7 @@ pub use self::status::{
     ResourceReport, ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status,
     StepUpReport, TrustLevel, TunnelReport, WorkloadReport,
 };
+pub use self::trust::{DelegationReport, ElevationReport};
 
 /// The version of this protocol. A service speaks this one and refuses others.
 pub const VERSION: u16 = 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Denial, Flow, Question, Reason};
-use crate::audit::Record;
+use crate::audit::{Record, TrustRecord};
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
@@ -12,6 +12,7 @@ use crate::identity::{HostId, Session, SessionId};
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
 use crate::time::WallTime;
+use crate::trust::{TrustId, TrustRequest, Wish};
 
 /// Something that happened in the world.
 #[derive(Debug)]
@@ -99,6 +100,29 @@ pub enum Event {
     SignOutRequested,
     /// The service is about to end.
     Stopping,
+    /// The policy answered about a wish, or could not be asked.
+    TrustEvaluated {
+        /// The question's attempt.
+        attempt: Attempt,
+        /// The answer.
+        outcome: Result<Decision, PdpFailure>,
+    },
+    /// The record of a wish was written down, or could not be.
+    TrustRecorded {
+        /// The question's attempt.
+        attempt: Attempt,
+        /// Whether it was written.
+        written: bool,
+    },
+    /// The person wants to consent to something, or to act in another context.
+    TrustRequested {
+        /// Names what comes of it.
+        id: TrustId,
+        /// What is wanted.
+        wish: Wish,
+    },
+    /// The person takes back a consent, or stops acting in another context.
+    TrustRevoked(TrustId),
 }
 
 impl Event {
@@ -128,7 +152,11 @@ impl Event {
             | Self::SignalReceived(_)
             | Self::SignalsHeard
             | Self::SignalsRestored(_)
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::TrustEvaluated { .. }
+            | Self::TrustRecorded { .. }
+            | Self::TrustRequested { .. }
+            | Self::TrustRevoked(_) => false,
         }
     }
 }
@@ -149,6 +177,15 @@ pub enum Effect {
         /// The question.
         request: Box<AccessRequest>,
     },
+    /// Ask the policy about a wish and report [`Event::TrustEvaluated`].
+    EvaluateTrust {
+        /// To be repeated in the answer.
+        attempt: Attempt,
+        /// Who decides.
+        policy: Arc<PolicyPlan>,
+        /// The question.
+        request: Box<TrustRequest>,
+    },
     /// Listen to this transmitter, or to none.
     FollowSignals(Option<Signals>),
     /// Forget what an earlier sign-in left for the next start.
@@ -166,6 +203,13 @@ pub enum Effect {
     },
     /// Write down that a signal arrived, and what came of it.
     RecordSignal(Box<SignalRecord>),
+    /// Write this down and, if an attempt is given, report [`Event::TrustRecorded`].
+    RecordTrust {
+        /// To be repeated in the report.
+        attempt: Option<Attempt>,
+        /// What to write.
+        record: Box<TrustRecord>,
+    },
     /// Keep this for the next start, before the signal that said it is acknowledged.
     RememberCompliance(Compliance),
     /// Sign in and report [`Event::SessionOpened`] or [`Event::SignInFailed`].

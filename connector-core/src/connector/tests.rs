@@ -2,6 +2,7 @@ mod leases;
 mod property;
 mod refusals;
 mod signals;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::access::{Permit, Verdict as Answer};
+use crate::audit::TrustRecord;
 use crate::authzen::AccessRequest;
 use crate::catalogue::fixture::{catalogue, wiki};
 use crate::configuration::{
@@ -17,6 +19,7 @@ use crate::configuration::{
 use crate::identity::{Person, SessionId};
 use crate::posture::{Finding, Measurement};
 use crate::time::WallTime;
+use crate::trust::TrustRequest;
 
 #[test]
 fn access_follows_sign_in_measurement_and_the_policys_yes() {
@@ -543,6 +546,8 @@ struct World {
     records: Vec<Record>,
     followed: Option<Url>,
     signals: Vec<SignalOutcome>,
+    wishes: Vec<(Attempt, TrustRequest)>,
+    trusts: Vec<(Option<Attempt>, TrustRecord)>,
     remembered: Option<Compliance>,
     /// The latest permit of a flow that is watched.
     last: Option<Permit>,
@@ -566,6 +571,8 @@ impl Default for World {
             records: vec![],
             followed: None,
             signals: vec![],
+            wishes: vec![],
+            trusts: vec![],
             remembered: None,
             last: None,
         }
@@ -607,10 +614,14 @@ impl World {
                     self.evaluations.push(attempt);
                     self.requests.push(*request);
                 }
+                Effect::EvaluateTrust {
+                    attempt, request, ..
+                } => self.wishes.push((attempt, *request)),
                 Effect::ForgetSignIn => self.forgotten = true,
                 Effect::Measure(_) => {}
                 Effect::PublishAccess(access) => self.access = access,
                 Effect::Record { record, .. } => self.records.push(*record),
+                Effect::RecordTrust { attempt, record } => self.trusts.push((attempt, *record)),
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),

@@ -19,6 +19,7 @@ mod table;
 mod target;
 mod text;
 mod time;
+mod trust;
 mod version;
 mod why;
 
@@ -51,7 +52,11 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
         Verb::Config(args) => config::run(&service, &args, printer).await,
         Verb::Decisions(args) => decisions::run(&service, &args, printer).await,
+        Verb::Delegate(args) => trust::delegate(&service, &args, printer).await,
+        Verb::Delegations(format) => trust::delegations(&service, format, printer).await,
         Verb::Down => session::down(&service, printer).await,
+        Verb::Elevate(args) => trust::elevate(&service, &args, printer).await,
+        Verb::Elevations(format) => trust::elevations(&service, format, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,

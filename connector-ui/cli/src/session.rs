@@ -131,7 +131,11 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::AccessRequest(_)
         | Reply::AccessRequests(_)
         | Reply::Decision(_)
+        | Reply::Delegation(_)
+        | Reply::Delegations(_)
         | Reply::Done
+        | Reply::Elevation(_)
+        | Reply::Elevations(_)
         | Reply::Failed(_)
         | Reply::PolicyCommit(_)
         | Reply::PolicyLog(_)

@@ -39,7 +39,7 @@ pub(crate) async fn run(
 
 /// Returns the absolute path of a program, as the service tells who connects: what a link leads
 /// to, found in PATH if it is a name alone.
-fn program(given: &Path) -> Result<String, Failure> {
+pub(crate) fn program(given: &Path) -> Result<String, Failure> {
     let is_name = given.components().count() == 1 && !given.is_absolute();
     let found = match is_name {
         true => env::split_paths(&env::var_os("PATH").unwrap_or_default())
@@ -172,6 +172,15 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
     if !report.checks_unmet.is_empty() {
         changes.push("Mend the checks below, then run `ztna posture --refresh`.".to_owned());
     }
+    if decision.reason == "delegation_needed"
+        && let Some(workload) = &decision.workload
+    {
+        let host = host(&decision.target);
+        changes.push(format!(
+            "Run `ztna delegate {} --to {host} --for 1h`, if this program is to act for you.",
+            workload.path
+        ));
+    }
     if let Some(step_up) = &decision.said.step_up {
         if let Some(values) = &step_up.acr_values {
             changes.push(format!(
@@ -186,8 +195,7 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
         }
     }
     if let Some(who) = &decision.said.requestable {
-        let host = decision.target.rsplit_once(':');
-        let host = host.map_or(&*decision.target, |(host, _)| host);
+        let host = host(&decision.target);
         changes.push(format!(
             "Run `ztna request {host} --reason TEXT`; {who} can approve it."
         ));
@@ -197,6 +205,11 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
         changes.push(format!("Wait: the policy may say otherwise from {until}."));
     }
     changes
+}
+
+/// Returns what of `NAME:PORT` is the name.
+fn host(target: &str) -> &str {
+    target.rsplit_once(':').map_or(target, |(host, _)| host)
 }
 
 fn decided_by(report: &AccessReport) -> String {

@@ -291,6 +291,16 @@ impl<'a> Connector<'a> {
     /// If they have.
     #[must_use]
     pub fn decision_log(&self) -> Vec<Value> {
+        self.records_of(4001)
+    }
+
+    /// Returns every record of an OCSF class, checking the log as [`decision_log`](Self::decision_log) does.
+    ///
+    /// # Panics
+    ///
+    /// If it is not whole.
+    #[must_use]
+    pub fn records_of(&self, class: u64) -> Vec<Value> {
         let log = read(&self.path("log/decisions.jsonl"));
         let mut events: Vec<Value> = log
             .lines()
@@ -301,7 +311,7 @@ impl<'a> Connector<'a> {
         for (number, event) in (1_u64..).zip(&events) {
             assert_eq!(event["metadata"]["sequence"], number, "{event}");
         }
-        events.retain(|event| event["class_uid"] == 4001);
+        events.retain(|event| event["class_uid"] == class);
         events
     }
 

@@ -20,6 +20,7 @@ use crate::view::View;
 
 mod granting;
 mod policy;
+mod trusting;
 mod why;
 
 #[derive(Debug)]
@@ -49,17 +50,25 @@ impl Answering {
                 denied,
                 limit,
             } => return self.decisions(follow, denied, limit, to).await,
+            Request::Delegate {
+                program,
+                scope,
+                seconds,
+                reason,
+            } => trusting::delegate(self, program, &scope, seconds, reason).await,
+            Request::Delegations => trusting::delegations(&self.view),
             Request::Down => self.switch(Event::Paused).await,
+            Request::Elevate {
+                target,
+                reason,
+                evidence,
+                seconds,
+            } => trusting::elevate(self, &target, &reason, &evidence, seconds).await,
+            Request::Elevations => trusting::elevations(&self.view),
             Request::Login => return self.login(to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
-            Request::PolicyReplay { commit, since } => {
-                let log_dir = self.view.policies.log_dir.clone();
-                self.policies(move |shelf| {
-                    policy::replay(shelf, commit.as_deref(), since, &log_dir)
-                })
-                .await
-            }
+            Request::PolicyReplay { commit, since } => self.replay(commit, since).await,
             Request::PolicyShow { commit, file: None } => {
                 self.policies(move |shelf| policy::commit(shelf, &commit))
                     .await
@@ -88,16 +97,14 @@ impl Answering {
                 granting::ask(&self.view, &self.granting, wish).await
             }
             Request::Resources => Reply::Resources(self.view.resources()),
+            Request::RevokeDelegation { id } => trusting::revoke(self, "delegate", &id).await,
+            Request::RevokeElevation { id } => trusting::revoke(self, "elevate", &id).await,
             Request::Status { follow } => return self.status(follow, to).await,
             Request::Up => self.switch(Event::Resumed).await,
-            Request::Whoami => match self.view.identity() {
-                Some(identity) => Reply::Identity(identity),
-                None => failed(
-                    FailureKind::NotSignedIn,
-                    "nobody is signed in",
-                    Some("Run `ztna login`."),
-                ),
-            },
+            Request::Whoami => {
+                let identity = self.view.identity();
+                identity.map_or_else(granting::signed_out, Reply::Identity)
+            }
             Request::Why {
                 host,
                 port,
@@ -138,6 +145,12 @@ impl Answering {
         let shelf = self.view.policies.shelf.clone();
         let looked = tokio::task::spawn_blocking(move || look(&shelf)).await;
         looked.unwrap_or_else(|_| failed(FailureKind::Internal, "the service is stopping", None))
+    }
+
+    async fn replay(&self, commit: Option<String>, since: Option<u64>) -> Reply {
+        let log_dir = self.view.policies.log_dir.clone();
+        let replay = move |shelf: &Shelf| policy::replay(shelf, commit.as_deref(), since, &log_dir);
+        self.policies(replay).await
     }
 
     async fn policy_text(

@@ -77,7 +77,7 @@ pub(super) async fn list(view: &View, granting: &Granting) -> Reply {
 }
 
 /// Finds the resource; what the person must not learn of is not there.
-fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<ResourceId, String> {
+pub(super) fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<ResourceId, String> {
     let destination = match host.parse() {
         Ok(address) => Destination::Address(address),
         Err(_) => Destination::Name(
@@ -152,7 +152,7 @@ fn not_asked(error: &NotAsked) -> Reply {
     }
 }
 
-fn signed_out() -> Reply {
+pub(super) fn signed_out() -> Reply {
     failed(
         FailureKind::NotSignedIn,
         "nobody is signed in",
@@ -160,7 +160,7 @@ fn signed_out() -> Reply {
     )
 }
 
-const SEE_RESOURCES: &str = "Run `ztna resources` to see what there is.";
+pub(super) const SEE_RESOURCES: &str = "Run `ztna resources` to see what there is.";
 
 /// More than the control plane's API promises to send.
 const MAX_SHOWN: usize = 100;
