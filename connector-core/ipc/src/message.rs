@@ -139,6 +139,15 @@ pub enum Request {
         /// Goes on at each change.
         follow: bool,
     },
+    /// Signs in again, in the way that the policy wants for a destination: replies as to
+    /// [`Request::Login`].
+    StepUp {
+        /// The name or address.
+        host: String,
+        /// The TCP port; without one, the first that the resource offers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+    },
     /// Admits connections again: [`Reply::Done`].
     Up,
     /// Who is signed in: [`Reply::Identity`].
@@ -342,6 +351,13 @@ mod tests {
             (
                 Request::RevokeDelegation { id: "d-1".into() },
                 r#"{"request":"revoke_delegation","id":"d-1"}"#,
+            ),
+            (
+                Request::StepUp {
+                    host: "wiki.corp.test".into(),
+                    port: None,
+                },
+                r#"{"request":"step_up","host":"wiki.corp.test"}"#,
             ),
             (Request::Elevations, r#"{"request":"elevations"}"#),
         ] {

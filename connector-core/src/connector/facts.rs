@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::access::{AccessMap, Denial, Flow, Question, Reason};
 use crate::audit::{Record, TrustRecord};
-use crate::authzen::{AccessRequest, Decision};
+use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
 use crate::identity::{HostId, Session, SessionId};
@@ -224,10 +224,12 @@ pub enum Effect {
 }
 
 /// How to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignInMethod {
     /// The person goes to the identity provider in a browser.
     Browser,
+    /// The person goes there again, to sign in in a stronger way than before.
+    StepUp(StepUp),
     /// With what an earlier sign-in left in the store.
     Stored,
 }

@@ -57,7 +57,7 @@ impl SigningIn {
         matches!(
             self.sign_in,
             SignIn::UnderWay {
-                method: SignInMethod::Browser,
+                method: SignInMethod::Browser | SignInMethod::StepUp(_),
                 ..
             }
         )
@@ -133,7 +133,7 @@ impl SigningIn {
     }
 
     pub(super) fn handle_failed(&mut self, attempt: Attempt, retry: bool, now: Moment) {
-        let SignIn::UnderWay { method, .. } = self.sign_in else {
+        let SignIn::UnderWay { method, .. } = &self.sign_in else {
             // It may have stored something before the person signed out.
             self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
             return;
@@ -141,10 +141,10 @@ impl SigningIn {
         if !self.is_current(attempt) {
             return;
         }
-        self.sign_in = if retry && method == SignInMethod::Stored {
+        self.sign_in = if retry && *method == SignInMethod::Stored {
             self.failures += 1;
             SignIn::Wanted {
-                method,
+                method: SignInMethod::Stored,
                 not_before: now + retry_pause(self.failures),
             }
         } else {
@@ -204,11 +204,11 @@ impl SigningIn {
         if let (SignIn::Wanted { method, not_before }, Some(provider)) = (&self.sign_in, provider)
             && *not_before <= now
         {
-            let (attempt, method) = (self.attempts.take(), *method);
+            let (attempt, method) = (self.attempts.take(), method.clone());
             effects.push_back(Effect::SignIn {
                 attempt,
                 provider: provider.clone(),
-                method,
+                method: method.clone(),
             });
             self.sign_in = SignIn::UnderWay {
                 attempt,

@@ -146,6 +146,9 @@ pub(crate) struct LoginArgs {
     /// Only prints the address; you open it [env: ZTNA_NO_BROWSER]
     #[arg(long)]
     pub(crate) no_browser: bool,
+    /// Signs in again, in the stronger or fresher way that the policy wants for this application
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) step_up: Option<Target>,
 }
 
 #[derive(Debug, Args)]
@@ -449,7 +452,8 @@ const LOGIN_EXAMPLES: &str = "\
 Examples:
   ztna login
   ztna login --no-browser        over SSH: open the printed address yourself
-  ztna login --timeout 60";
+  ztna login --timeout 60
+  ztna login --step-up payroll.corp.example   when `ztna why` asks for it";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

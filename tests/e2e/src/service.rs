@@ -206,8 +206,18 @@ impl<'a> Connector<'a> {
     ///
     /// If nobody is signed in afterwards.
     pub fn sign_in(&self, login: &str) -> Duration {
+        self.sign_in_with(login, &[])
+    }
+
+    /// Signs `login` in with further options of `ztna login`.
+    ///
+    /// # Panics
+    ///
+    /// If nobody is signed in afterwards.
+    pub fn sign_in_with(&self, login: &str, options: &[&str]) -> Duration {
         let begun = Instant::now();
-        let mut command = self.ztna_command(&["login", "--no-browser"]);
+        let login_verb: &[&str] = &["login", "--no-browser"];
+        let mut command = self.ztna_command(&[login_verb, options].concat());
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -3,6 +3,7 @@
 
 mod callback;
 mod provider;
+mod stepping_up;
 mod stored;
 
 use std::sync::Arc;
@@ -177,9 +178,13 @@ async fn sign_in(
         None => Ok(()),
     };
     match method {
-        SignInMethod::Browser => {
+        SignInMethod::Browser | SignInMethod::StepUp(_) => {
+            let step_up = match &method {
+                SignInMethod::StepUp(step_up) => Some(step_up),
+                SignInMethod::Browser | SignInMethod::Stored => None,
+            };
             let show = |url: String| report.stage(Stage::AwaitingPerson { url });
-            let signed_in = provider.sign_in_with_browser(show).await?;
+            let signed_in = provider.sign_in_with_browser(step_up, show).await?;
             report.stage(Stage::Working);
             // Nothing is kept of a person whom the control plane does not admit.
             let session = open_session(config, &signed_in).await?;
@@ -232,7 +237,7 @@ async fn open_session(config: &Config, signed_in: &SignedIn) -> Result<Session, 
         addresses: grant.addresses,
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,
-        assurance: None,
+        assurance: signed_in.assurance.clone(),
     };
     config.keys.insert(session.id.clone(), keys);
     Ok(session)

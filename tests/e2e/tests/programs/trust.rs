@@ -8,12 +8,19 @@ use e2e::lab::Lab;
 use e2e::scene::Scene;
 use e2e::service::Connector;
 use e2e::wait::{DEADLINE, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::posture::forbidden_program;
 
 const WIKI: &str = "http://wiki.corp.test/";
 const PAYROLL: &str = "http://payroll.corp.test/";
+
+const STEP_UP: &str = r#"
+@id("dev") permit(principal in Group::"staff", action == Action::"connect", resource == Resource::"dev");
+@id("wiki") @step_up("urn:corp:mfa")
+permit(principal in Group::"staff", action == Action::"connect", resource == Resource::"wiki")
+when { context has assurance && context.assurance.level == "urn:corp:mfa" };
+"#;
 
 const ELEVATE: [&str; 8] = [
     "elevate",
@@ -265,6 +272,64 @@ fn where_a_policy_server_decides_nobody_acts_for_somebody_else() {
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains("here a policy server decides"), "{told}");
     }
+}
+
+#[test]
+fn a_stronger_sign_in_opens_what_wants_one_and_cuts_nothing_before_it_is_there() {
+    let scene = Scene::new("step-up");
+    let lab = Lab::start_with(&scene, "lab", &["--policy-mode", "proximity"]);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+    let curl = Curl::through(&scene, &connector.proxy());
+    lab.pull("policies", &json!({ "all.cedar": STEP_UP }));
+    until("the refusal", DEADLINE, || {
+        let why = connector.ask(&["why", "wiki.corp.test"]).1;
+        (why["decision"]["step_up"]["acr_values"] == "urn:corp:mfa").then_some(())
+    });
+    let told = connector.ztna(&["why", "wiki.corp.test"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("ztna login --step-up wiki.corp.test"),
+        "{told}"
+    );
+    let session = connector.read(&["whoami"])["session_id"].clone();
+    let mut download = curl.download(
+        Form::Absolute,
+        "http://www.dev.corp.test/download?rate=1000000",
+    );
+    download.wait_for(100_000, DEADLINE);
+
+    // Given up half-way, nothing has changed.
+    let given_up = connector.ztna(&[
+        "login",
+        "--no-browser",
+        "--step-up",
+        "wiki.corp.test",
+        "--timeout",
+        "1",
+    ]);
+    assert_eq!(given_up.status.code(), Some(7), "{given_up:?}");
+    let so_far = download.size();
+    download.wait_for(so_far + 100_000, DEADLINE);
+    assert_eq!(connector.read(&["whoami"])["session_id"], session);
+    assert_eq!(curl.get(WIKI).status, 403);
+
+    connector.sign_in_with("alice", &["--step-up", "wiki.corp.test"]);
+    assert_eq!(curl.get(WIKI).status, 200);
+    let permitted = connector.decision_log().into_iter().rev().find(|event| {
+        event["authorizations"][0]["decision"] == "permitted"
+            && event["unmapped"]["resource"] == "wiki"
+    });
+    let permitted = permitted.unwrap();
+    assert_eq!(permitted["unmapped"]["assurance"]["level"], "urn:corp:mfa");
+    assert_ne!(connector.read(&["whoami"])["session_id"], session);
+    let again = connector.ztna(&["login", "--no-browser", "--step-up", "wiki.corp.test"]);
+    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(told.contains("permitted already"), "{told}");
+
+    // A sign-in without a second factor is as good as it says, and not better.
+    connector.sign_in("alice");
+    assert_eq!(curl.get(WIKI).status, 403);
 }
 
 /// Makes a program that policies take for an agent.

@@ -65,7 +65,7 @@ impl Answering {
                 seconds,
             } => trusting::elevate(self, &target, &reason, &evidence, seconds).await,
             Request::Elevations => trusting::elevations(&self.view),
-            Request::Login => return self.login(to).await,
+            Request::Login => return self.login(SignInMethod::Browser, to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
             Request::PolicyReplay { commit, since } => self.replay(commit, since).await,
@@ -100,6 +100,7 @@ impl Answering {
             Request::RevokeDelegation { id } => trusting::revoke(self, "delegate", &id).await,
             Request::RevokeElevation { id } => trusting::revoke(self, "elevate", &id).await,
             Request::Status { follow } => return self.status(follow, to).await,
+            Request::StepUp { host, port } => return self.step_up(&host, port, to).await,
             Request::Up => self.switch(Event::Resumed).await,
             Request::Whoami => {
                 let identity = self.view.identity();
@@ -178,13 +179,24 @@ impl Answering {
         Reply::Posture(self.view.posture())
     }
 
-    async fn login(&self, to: &mut Connection) -> io::Result<()> {
+    /// Signs in again in the way that the policy wants for a destination.
+    async fn step_up(&self, host: &str, port: Option<u16>, to: &mut Connection) -> io::Result<()> {
+        match why::step_up(&self.view, &self.events, host, port).await {
+            Ok(step_up) => self.login(SignInMethod::StepUp(step_up), to).await,
+            Err(problem) => {
+                let reply = failed(FailureKind::BadRequest, &problem, None);
+                to.send(&reply).await
+            }
+        }
+    }
+
+    async fn login(&self, method: SignInMethod, to: &mut Connection) -> io::Result<()> {
         if self.view.snapshot.borrow().standing == Standing::NotConfigured {
             return to.send(&self.not_configured()).await;
         }
         let mut progress = self.view.progress.clone();
         let before = progress.borrow_and_update().attempt;
-        let request = Event::SignInRequested(SignInMethod::Browser);
+        let request = Event::SignInRequested(method);
         if self.events.send(request).await.is_err() {
             return Ok(());
         }
