@@ -3,7 +3,9 @@
 
 pub mod chain;
 mod matter;
+mod plea;
 pub mod seal;
+mod signal;
 mod trust;
 pub mod verification;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub use self::matter::Matter;
+pub use self::plea::{Plea, PleaRecord};
 pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
 
 use self::chain::Link;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
-use crate::audit::{DecidedBy, Outcome, Record};
+use crate::audit::{DecidedBy, Outcome, Plea, PleaRecord, Record};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Session};
@@ -97,6 +97,7 @@ impl Connector {
         let is_of_one_flow = event.is_of_one_flow();
         match event {
             Event::AccessRequested(question) => self.request_access(question, now),
+            Event::AccessWanted(plea) => self.note_plea(plea, now),
             Event::ConfigurationAccepted(configuration) => self.configure(*configuration, now),
             Event::Evaluated {
                 attempt,
@@ -334,6 +335,16 @@ impl Connector {
         };
         self.enforcer
             .handle_evaluated(attempt, outcome, latency, &grounds, &mut self.effects);
+    }
+
+    fn note_plea(&mut self, plea: Plea, now: Now) {
+        let record = PleaRecord {
+            time: now.wall,
+            plea,
+            session: self.known.signing_in.session().cloned(),
+            host: self.known.host.clone(),
+        };
+        self.effects.push_back(Effect::RecordPlea(Box::new(record)));
     }
 
     fn note_closed(&mut self, flow: &Flow, cut: Option<Denial>, now: Now) {

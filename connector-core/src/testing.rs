@@ -199,6 +199,7 @@ impl Company {
                 other @ (Effect::ApplyTunnel(_)
                 | Effect::EndSession(_)
                 | Effect::EvaluateTrust { .. }
+                | Effect::RecordPlea(_)
                 | Effect::RecordTrust { .. }
                 | Effect::FollowSignals(_)
                 | Effect::ForgetSignIn

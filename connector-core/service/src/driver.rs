@@ -124,12 +124,16 @@ impl Adapters {
             Effect::Record { attempt, record } => {
                 self.decisions.write(attempt, Matter::Decision(record));
             }
-            Effect::RecordSignal(record) => tracing::info!(
-                event = %record.event.id,
-                kind = record.event.signal.as_str(),
-                outcome = record.outcome.as_str(),
-                "A signal was received"
-            ),
+            Effect::RecordPlea(record) => self.decisions.write(None, Matter::Plea(record)),
+            Effect::RecordSignal(record) => {
+                tracing::info!(
+                    event = %record.event.id,
+                    kind = record.event.signal.as_str(),
+                    outcome = record.outcome.as_str(),
+                    "A signal was received"
+                );
+                self.decisions.write(None, Matter::Signal(record));
+            }
             Effect::RecordTrust { attempt, record } => {
                 self.decisions.write(attempt, Matter::Trust(record));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Denial, Flow, Question, Reason};
-use crate::audit::{Record, TrustRecord};
+use crate::audit::{Plea, PleaRecord, Record, TrustRecord};
 use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
@@ -19,6 +19,8 @@ use crate::trust::{TrustId, TrustRequest, Wish};
 pub enum Event {
     /// A flow waits for an answer.
     AccessRequested(Question),
+    /// The person asked to be let in somewhere, and was answered.
+    AccessWanted(Plea),
     /// A signed configuration was verified.
     ConfigurationAccepted(Box<Configuration>),
     /// The policy answered, or could not be asked.
@@ -136,7 +138,8 @@ impl Event {
             | Self::FlowOpened(_)
             | Self::FlowRefused { .. }
             | Self::Recorded { .. } => true,
-            Self::ConfigurationAccepted(_)
+            Self::AccessWanted(_)
+            | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
             | Self::Paused
@@ -201,6 +204,8 @@ pub enum Effect {
         /// What to write.
         record: Box<Record>,
     },
+    /// Write down that the person asked for access.
+    RecordPlea(Box<PleaRecord>),
     /// Write down that a signal arrived, and what came of it.
     RecordSignal(Box<SignalRecord>),
     /// Write this down and, if an attempt is given, report [`Event::TrustRecorded`].
@@ -252,6 +257,10 @@ pub struct SignalRecord {
     pub event: SecurityEvent,
     /// What came of it.
     pub outcome: SignalOutcome,
+    /// Who was signed in, if it is about them.
+    pub session: Option<Session>,
+    /// This host, if it is about it or who uses it.
+    pub host: Option<HostId>,
 }
 
 /// What came of a signal.

@@ -622,6 +622,7 @@ impl World {
                 Effect::PublishAccess(access) => self.access = access,
                 Effect::Record { record, .. } => self.records.push(*record),
                 Effect::RecordTrust { attempt, record } => self.trusts.push((attempt, *record)),
+                Effect::RecordPlea(_) => {}
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),

@@ -141,7 +141,9 @@ impl Recent {
 /// Tells whoever wants to know whether a matter was written down.
 fn report(attempt: Attempt, matter: &Matter, written: bool) -> Event {
     match matter {
-        Matter::Decision(_) => Event::Recorded { attempt, written },
+        Matter::Decision(_) | Matter::Plea(_) | Matter::Signal(_) => {
+            Event::Recorded { attempt, written }
+        }
         Matter::Trust(_) => Event::TrustRecorded { attempt, written },
     }
 }

@@ -94,7 +94,7 @@ impl Answering {
                     reason,
                     seconds,
                 };
-                granting::ask(&self.view, &self.granting, wish).await
+                granting::ask(&self.view, &self.granting, &self.events, wish).await
             }
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::RevokeDelegation { id } => trusting::revoke(self, "delegate", &id).await,
