@@ -212,7 +212,10 @@ impl AccessMap {
                 }
                 Answer::Refused { denial, until, .. }
                     if now < *until
-                        && matches!(denial.reason, Reason::PolicyDenied | Reason::PostureUnmet) =>
+                        && matches!(
+                            denial.reason,
+                            Reason::DelegationNeeded | Reason::PolicyDenied | Reason::PostureUnmet
+                        ) =>
                 {
                     if let Lookup::Offered(refused) = self.content.catalogue.lookup(flow)
                         && refused.id == *resource

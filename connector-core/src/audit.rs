@@ -2,7 +2,11 @@
 //! security-control profile, in a chain that cannot be quietly edited.
 
 pub mod chain;
+mod matter;
+mod plea;
 pub mod seal;
+mod signal;
+mod trust;
 pub mod verification;
 
 use std::sync::Arc;
@@ -10,14 +14,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+pub use self::matter::Matter;
+pub use self::plea::{Plea, PleaRecord};
+pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
+
 use self::chain::Link;
 use crate::access::{Denial, Destination, Flow, Reason, Workload};
-use crate::authzen::{Access, Difference, Granted, Opinion};
+use crate::authzen::{Access, Decision, Difference, Granted, Opinion};
 use crate::catalogue::{Resource, ResourceId};
 use crate::configuration::Version;
 use crate::identity::{HostId, Session};
 use crate::posture::Verdict;
 use crate::time::WallTime;
+use crate::trust::Acting;
 
 /// One decision, written down before anything comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,8 @@ pub struct Record {
     pub time: WallTime,
     /// What was asked for.
     pub flow: Flow,
+    /// In whose name, beside the person.
+    pub acting: Acting,
     /// The process that asked, where that is known.
     pub process: Option<u32>,
     /// The resource, if there is one.
@@ -243,6 +254,14 @@ impl Record {
             unmapped["site"] = resource.site.as_str().into();
             unmapped["title"] = (&*resource.title).into();
         }
+        match &self.acting {
+            Acting::Delegated(id) => unmapped["delegation"] = id.as_str().into(),
+            Acting::Elevated(elevated) => {
+                unmapped["elevation"] =
+                    json!({"id": elevated.id.as_str(), "target": &*elevated.target});
+            }
+            Acting::Oneself => {}
+        }
         if let Workload::Supposed(_) = &self.flow.workload {
             unmapped["hypothetical"] = true.into();
         }
@@ -294,6 +313,20 @@ impl Record {
         findings
             .map(|(check, finding)| (check.to_string(), finding.as_str().into()))
             .collect()
+    }
+}
+
+impl From<Decision> for Said {
+    fn from(decision: Decision) -> Self {
+        Self {
+            policy: decision.policy,
+            commit: decision.commit,
+            server: decision.answered_by,
+            access: decision.access,
+            granted: decision.granted,
+            valid_until: decision.valid_until,
+            reason_admin: decision.reason_admin,
+        }
     }
 }
 
@@ -495,6 +528,7 @@ mod tests {
         Record {
             time: WallTime::from_unix_millis(1000),
             flow,
+            acting: Acting::Oneself,
             process,
             resource: None,
             outcome: Outcome::Denied(Reason::UnknownResource.into()),

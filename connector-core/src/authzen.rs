@@ -15,6 +15,7 @@ use crate::catalogue::Resource;
 use crate::identity::{Assurance, HostId, Person, SessionId};
 use crate::posture::Verdict;
 use crate::time::WallTime;
+use crate::trust::Acting;
 
 pub use self::evaluations::{Unanswered, evaluations, parse_evaluations};
 pub use self::metadata::{Endpoints, metadata_url};
@@ -34,6 +35,8 @@ pub struct AccessRequest {
     pub verdict: Verdict,
     /// For what, through which program.
     pub flow: crate::access::Flow,
+    /// In whose name, beside the person.
+    pub acting: Acting,
     /// The resource that this belongs to.
     pub resource: Arc<Resource>,
     /// When.
@@ -458,6 +461,7 @@ mod tests {
                 workload: Workload::Known(Arc::new(program)),
                 ..wiki(80)
             },
+            acting: Acting::Oneself,
             resource: Arc::clone(resource),
             time: WallTime::from_unix_millis(0),
         };

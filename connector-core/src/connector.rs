@@ -6,19 +6,21 @@ mod measuring;
 mod refusals;
 mod signalling;
 mod signing_in;
+mod trusting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
-use crate::audit::{DecidedBy, Outcome, Record};
+use crate::audit::{DecidedBy, Outcome, Plea, PleaRecord, Record};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
 use crate::posture::{Check, Facts, Verdict};
 use crate::signals::Local;
 use crate::time::{Moment, Now};
+use crate::trust::{Acting, Granted, Refused};
 
 use self::enforcer::{Enforcer, Grounds};
 pub use self::facts::{
@@ -29,6 +31,7 @@ use self::measuring::Measuring;
 use self::refusals::Refusals;
 use self::signalling::Signalling;
 use self::signing_in::SigningIn;
+use self::trusting::{Scene, Trusting};
 
 /// Decides, from what is known right now, what the device may reach.
 ///
@@ -45,6 +48,7 @@ pub struct Connector {
     stopping: bool,
 
     enforcer: Enforcer,
+    trusting: Trusting,
     refusals: Refusals,
     access: Arc<AccessMap>,
     tunnel: Option<TunnelPlan>,
@@ -75,6 +79,7 @@ impl Connector {
             paused: false,
             stopping: false,
             enforcer: Enforcer::default(),
+            trusting: Trusting::default(),
             refusals: Refusals::default(),
             access: Arc::default(),
             tunnel: None,
@@ -92,6 +97,7 @@ impl Connector {
         let is_of_one_flow = event.is_of_one_flow();
         match event {
             Event::AccessRequested(question) => self.request_access(question, now),
+            Event::AccessWanted(plea) => self.note_plea(plea, now),
             Event::ConfigurationAccepted(configuration) => self.configure(*configuration, now),
             Event::Evaluated {
                 attempt,
@@ -140,6 +146,27 @@ impl Connector {
                 let held_back = self.refusals.finish(now.moment);
                 self.record_all(held_back);
             }
+            Event::TrustEvaluated { attempt, outcome } => {
+                self.trust(now, |trusting, scene, effects| {
+                    trusting.handle_evaluated(attempt, outcome, scene, effects)
+                });
+            }
+            Event::TrustRecorded { attempt, written } => {
+                self.trust(now, |trusting, scene, effects| {
+                    trusting.handle_recorded(attempt, written, scene, effects)
+                });
+            }
+            Event::TrustRequested { id, wish } => {
+                self.trust(now, |trusting, scene, effects| {
+                    trusting.request(id, wish, scene, effects);
+                    false
+                });
+            }
+            Event::TrustRevoked(id) => {
+                self.trust(now, |trusting, scene, effects| {
+                    trusting.revoke(&id, scene, effects)
+                });
+            }
         }
 
         if is_of_one_flow {
@@ -182,6 +209,7 @@ impl Connector {
             .chain(self.known.signalling.poll_timeout())
             .chain(self.measuring.poll_timeout())
             .chain(self.enforcer.poll_timeout())
+            .chain(self.trusting.poll_timeout())
             .chain(self.refusals.poll_timeout())
             .min()
     }
@@ -238,6 +266,16 @@ impl Connector {
         &self.known.verdict
     }
 
+    /// Returns the consents and elevations that are in force, the oldest first.
+    pub fn granted(&self) -> impl Iterator<Item = &Arc<Granted>> {
+        self.trusting.granted()
+    }
+
+    /// Returns the latest consents and elevations that were refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Arc<Refused>> {
+        self.trusting.refused()
+    }
+
     /// Returns the host's identity, once it is enrolled.
     #[must_use]
     pub fn host(&self) -> Option<&HostId> {
@@ -286,7 +324,7 @@ impl Connector {
 
     fn request_access(&mut self, question: Question, now: Now) {
         self.known.signing_in.touch(now.moment);
-        let Some(grounds) = self.known.grounds(now) else {
+        let Some(grounds) = self.known.grounds(&self.trusting, now) else {
             return;
         };
         self.enforcer.ask(question, &grounds, &mut self.effects);
@@ -299,11 +337,21 @@ impl Connector {
         latency: Duration,
         now: Now,
     ) {
-        let Some(grounds) = self.known.grounds(now) else {
+        let Some(grounds) = self.known.grounds(&self.trusting, now) else {
             return;
         };
         self.enforcer
             .handle_evaluated(attempt, outcome, latency, &grounds, &mut self.effects);
+    }
+
+    fn note_plea(&mut self, plea: Plea, now: Now) {
+        let record = PleaRecord {
+            time: now.wall,
+            plea,
+            session: self.known.signing_in.session().cloned(),
+            host: self.known.host.clone(),
+        };
+        self.effects.push_back(Effect::RecordPlea(Box::new(record)));
     }
 
     fn note_closed(&mut self, flow: &Flow, cut: Option<Denial>, now: Now) {
@@ -328,6 +376,7 @@ impl Connector {
         Record {
             time: now.wall,
             flow,
+            acting: Acting::Oneself,
             process: None,
             resource,
             outcome,
@@ -379,7 +428,8 @@ impl Connector {
             self.known.verdict = verdict;
             self.reconsider(now);
         }
-        if let Some(grounds) = self.known.grounds(now) {
+        self.settle_trust(now);
+        if let Some(grounds) = self.known.grounds(&self.trusting, now) {
             self.enforcer.settle(&grounds, &mut self.effects);
         }
 
@@ -394,9 +444,40 @@ impl Connector {
         self.publish_access();
     }
 
-    /// Asks again about everything that is in use, because its grounds changed.
+    /// Does something about consents and elevations; if what is in force changes, so do the
+    /// grounds of everything that is in use.
+    fn trust(
+        &mut self,
+        now: Now,
+        change: impl FnOnce(&mut Trusting, &Scene<'_>, &mut VecDeque<Effect>) -> bool,
+    ) {
+        let Some(scene) = self.known.scene(now) else {
+            return;
+        };
+        if change(&mut self.trusting, &scene, &mut self.effects) {
+            self.reconsider_flows(now);
+        }
+    }
+
+    fn settle_trust(&mut self, now: Now) {
+        let (host, verdict) = (self.known.host.as_ref(), &self.known.verdict);
+        let scene = self.known.scene(now);
+        let at = (host, verdict, now);
+        if self.trusting.settle(scene.as_ref(), at, &mut self.effects) {
+            self.reconsider_flows(now);
+        }
+    }
+
+    /// Asks again about everything that is in use or in force, because its grounds changed.
     fn reconsider(&mut self, now: Now) {
-        match self.known.grounds(now) {
+        if let Some(scene) = self.known.scene(now) {
+            self.trusting.review(&scene, &mut self.effects);
+        }
+        self.reconsider_flows(now);
+    }
+
+    fn reconsider_flows(&mut self, now: Now) {
+        match self.known.grounds(&self.trusting, now) {
             Some(grounds) => self.enforcer.reconsider(&grounds, &mut self.effects),
             None => self.enforcer.clear(),
         }
@@ -404,7 +485,7 @@ impl Connector {
 
     /// Puts the next questions of a review.
     fn review_on(&mut self, begun: Now) {
-        match self.known.grounds(begun) {
+        match self.known.grounds(&self.trusting, begun) {
             Some(grounds) => self.enforcer.review_on(&grounds, &mut self.effects),
             None => self.enforcer.clear(),
         }
@@ -413,7 +494,7 @@ impl Connector {
     /// Asks again in another network, where the policy may be out of reach for a
     /// moment: nothing ends unless it says no.
     fn renew_all(&mut self, now: Now) {
-        if let Some(grounds) = self.known.grounds(now) {
+        if let Some(grounds) = self.known.grounds(&self.trusting, now) {
             self.enforcer.renew_all(&grounds, &mut self.effects);
         }
     }
@@ -489,12 +570,23 @@ impl Known {
         }
     }
 
-    fn grounds(&self, now: Now) -> Option<Grounds<'_>> {
+    fn scene(&self, now: Now) -> Option<Scene<'_>> {
+        Some(Scene {
+            session: self.signing_in.session()?,
+            policy: &self.configuration.as_ref()?.policy,
+            host: self.host.as_ref(),
+            verdict: &self.verdict,
+            now,
+        })
+    }
+
+    fn grounds<'a>(&'a self, trusting: &'a Trusting, now: Now) -> Option<Grounds<'a>> {
         Some(Grounds {
             session: self.signing_in.session()?,
             configuration: self.configuration.as_ref()?,
             host: self.host.as_ref(),
             verdict: &self.verdict,
+            trusting,
             now,
         })
     }

@@ -20,3 +20,4 @@ pub mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod trust;

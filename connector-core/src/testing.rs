@@ -204,6 +204,9 @@ impl Company {
                 }
                 other @ (Effect::ApplyTunnel(_)
                 | Effect::EndSession(_)
+                | Effect::EvaluateTrust { .. }
+                | Effect::RecordPlea(_)
+                | Effect::RecordTrust { .. }
                 | Effect::FollowSignals(_)
                 | Effect::ForgetSignIn
                 | Effect::Measure(_)

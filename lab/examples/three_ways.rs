@@ -321,6 +321,7 @@ fn request(number: usize) -> AccessRequest {
                 ancestors: vec!["/usr/bin/bash".into()],
             })),
         },
+        acting: connector_core::trust::Acting::Oneself,
         resource: Arc::new(resource()),
         time: NOW,
     }

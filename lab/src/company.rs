@@ -33,6 +33,9 @@ pub struct Company {
     /// Who may reach what.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Files of Cedar beside what the rules amount to, for connectors that decide by themselves.
+    #[serde(default)]
+    pub policies: BTreeMap<String, String>,
     /// What is measured about devices.
     #[serde(default)]
     pub posture: RawPosture,
@@ -136,6 +139,10 @@ pub struct Rule {
     /// Who can approve that somebody outside of the groups is let in for a time; nobody unless told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requestable: Option<String>,
+    /// Whose context the person has to act in. Only policies on the device can tell: the decision point never
+    /// permits by such a rule, and the gateways open to the groups what connectors then narrow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acting_as: Option<String>,
 }
 
 /// Permits one person to reach one resource for a time, as an approved request says.

@@ -301,6 +301,7 @@ mod tests {
             checks: BTreeSet::new(),
             trust_level: crate::company::Level::High,
             requestable: None,
+            acting_as: None,
         };
         let rules = rules.iter().map(rule).collect();
         Entitlements::new(

@@ -132,7 +132,8 @@ async fn discovery(State(provider): State<Arc<Provider>>) -> Json<Value> {
         "userinfo_endpoint": format!("{issuer}/userinfo"),
         "jwks_uri": format!("{issuer}/jwks"),
         "scopes_supported": SCOPES,
-        "claims_supported": ["sub", "email", "name", "groups", "nonce", "auth_time", "iat", "exp"],
+        "acr_values_supported": [SECOND_FACTOR],
+        "claims_supported": ["sub", "email", "name", "groups", "nonce", "acr", "auth_time", "iat", "exp"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
@@ -150,6 +151,9 @@ async fn discovery(State(provider): State<Arc<Provider>>) -> Json<Value> {
 async fn jwks(State(provider): State<Arc<Provider>>) -> Json<Value> {
     Json(json!({"keys": [provider.key.public_jwk()]}))
 }
+
+/// How people sign in who show a second factor.
+const SECOND_FACTOR: &str = "urn:corp:mfa";
 
 /// An error in the form of RFC 6749 §5.2.
 #[derive(Debug)]

@@ -300,7 +300,13 @@ fn start_ruling(
     let key = policy_key(options.state.as_deref())?;
     let lifetime = company.configuration_lifetime();
     let clock = &options.clock;
-    let policies = Policies::new(key.clone(), lifetime, clock.clone(), &company.rules)?;
+    let policies = Policies::new(
+        key.clone(),
+        lifetime,
+        clock.clone(),
+        &company.rules,
+        &company.policies,
+    )?;
     let feed = Feed::new(key, company.suffixes()?, lifetime, clock.clone(), document)?;
     peers.set_entitlements(Entitlements::new(feed.catalogue(), pdp.basis()));
     let subordinates = Subordinates {

@@ -13,6 +13,7 @@ mod message;
 mod policy;
 mod request;
 mod status;
+mod trust;
 
 pub use self::diagnosis::{
     Condition, DiagnosisReport, ExaminedReport, GatewayPathReport, NetworkReport,
@@ -29,6 +30,7 @@ pub use self::status::{
     ResourceReport, ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status,
     StepUpReport, TrustLevel, TunnelReport, WorkloadReport,
 };
+pub use self::trust::{DelegationReport, ElevationReport};
 
 /// The version of this protocol. A service speaks this one and refuses others.
 pub const VERSION: u16 = 1;

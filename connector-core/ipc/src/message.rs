@@ -6,6 +6,7 @@ use crate::request::AccessRequestReport;
 use crate::status::{
     AccessReport, DecisionReport, Identity, PostureReport, ResourceReport, SettingReport, Status,
 };
+use crate::trust::{DelegationReport, ElevationReport};
 
 /// The first frame from a front-end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +44,37 @@ pub enum Request {
         /// At most this many past decisions.
         limit: usize,
     },
+    /// Consents that a program acts for the person: [`Reply::Delegation`].
+    Delegate {
+        /// The absolute path of the executable, whose content is pinned.
+        program: String,
+        /// The resources, by their ids or names.
+        scope: Vec<String>,
+        /// For how long.
+        seconds: u64,
+        /// Why, on one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The consents that are in force: [`Reply::Delegations`].
+    Delegations,
     /// Looks for what is wrong: [`Reply::Diagnosis`].
     Diagnose,
     /// Stops admitting connections and ends the open ones: [`Reply::Done`].
     Down,
+    /// Acts in the context of another identity: [`Reply::Elevation`].
+    Elevate {
+        /// Whose context: what the provider calls them.
+        target: String,
+        /// Why, on one line.
+        reason: String,
+        /// What proves it, as in `ticket:4711`.
+        evidence: Vec<String>,
+        /// For how long.
+        seconds: u64,
+    },
+    /// The elevations that are in force: [`Reply::Elevations`].
+    Elevations,
     /// What the service has logged of late, one or more [`Reply::LogLines`], then
     /// [`Reply::Done`].
     Log,
@@ -102,10 +130,29 @@ pub enum Request {
     },
     /// The protected applications: [`Reply::Resources`].
     Resources,
+    /// Takes back a consent: [`Reply::Done`].
+    RevokeDelegation {
+        /// Which one.
+        id: String,
+    },
+    /// Stops acting in the context of another identity: [`Reply::Done`].
+    RevokeElevation {
+        /// Which elevation.
+        id: String,
+    },
     /// One [`Reply::Status`]; with `follow`, another at each change, without end.
     Status {
         /// Goes on at each change.
         follow: bool,
+    },
+    /// Signs in again, in the way that the policy wants for a destination: replies as to
+    /// [`Request::Login`].
+    StepUp {
+        /// The name or address.
+        host: String,
+        /// The TCP port; without one, the first that the resource offers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
     },
     /// Admits connections again: [`Reply::Done`].
     Up,
@@ -135,10 +182,18 @@ pub enum Reply {
     AccessRequests(Vec<AccessRequestReport>),
     /// To [`Request::Decisions`].
     Decision(DecisionReport),
+    /// To [`Request::Delegate`].
+    Delegation(DelegationReport),
+    /// To [`Request::Delegations`], the oldest first.
+    Delegations(Vec<DelegationReport>),
     /// To [`Request::Diagnose`].
     Diagnosis(DiagnosisReport),
     /// The request was carried out, or a list is at its end.
     Done,
+    /// To [`Request::Elevate`].
+    Elevation(ElevationReport),
+    /// To [`Request::Elevations`], the oldest first.
+    Elevations(Vec<ElevationReport>),
     /// The request was not carried out.
     Failed(Failure),
     /// To [`Request::Login`] and [`Request::Whoami`].
@@ -197,6 +252,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The request cannot be understood.
     BadRequest,
+    /// The policy says no.
+    Denied,
     /// The service failed; its log says why.
     Internal,
     /// Nobody is signed in, or the session has ended.
@@ -281,6 +338,45 @@ mod tests {
             serde_json::to_string(&Reply::Done).unwrap(),
             r#"{"reply":"done"}"#
         );
+    }
+
+    #[test]
+    fn messages_about_acting_for_others_keep_their_form_on_the_wire() {
+        for (request, text) in [
+            (
+                Request::Delegate {
+                    program: "/opt/agents/reader".into(),
+                    scope: vec!["wiki".into()],
+                    seconds: 60,
+                    reason: None,
+                },
+                r#"{"request":"delegate","program":"/opt/agents/reader","scope":["wiki"],"seconds":60}"#,
+            ),
+            (
+                Request::Elevate {
+                    target: "carol".into(),
+                    reason: "Pay day".into(),
+                    evidence: vec!["ticket:1".into()],
+                    seconds: 60,
+                },
+                r#"{"request":"elevate","target":"carol","reason":"Pay day","evidence":["ticket:1"],"seconds":60}"#,
+            ),
+            (
+                Request::RevokeDelegation { id: "d-1".into() },
+                r#"{"request":"revoke_delegation","id":"d-1"}"#,
+            ),
+            (
+                Request::StepUp {
+                    host: "wiki.corp.test".into(),
+                    port: None,
+                },
+                r#"{"request":"step_up","host":"wiki.corp.test"}"#,
+            ),
+            (Request::Elevations, r#"{"request":"elevations"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
     }
 
     #[test]

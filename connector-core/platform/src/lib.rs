@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod decision_log;
 pub mod endpoint;
+pub mod executable;
 pub mod instance;
 pub mod owner;
 pub mod paths;

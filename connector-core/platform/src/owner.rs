@@ -12,7 +12,7 @@ use connector_core::access::Workload;
 
 #[cfg(any(target_os = "macos", test))]
 mod descriptor;
-mod digest;
+pub(crate) mod digest;
 #[cfg(any(windows, test))]
 mod table;
 

@@ -140,6 +140,7 @@ fn request(number: usize) -> AccessRequest {
                 ancestors: vec!["/usr/bin/bash".into()],
             })),
         },
+        acting: connector_core::trust::Acting::Oneself,
         resource: Arc::new(Resource {
             id: format!("app-{number}").as_str().into(),
             title: "App".into(),

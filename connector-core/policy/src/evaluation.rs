@@ -14,6 +14,7 @@ use connector_core::authzen::{
 use connector_core::catalogue::Resource;
 use connector_core::identity::Person;
 use connector_core::time::WallTime;
+use connector_core::trust::{Acting, TrustId, TrustRequest};
 
 use crate::policy::Policy;
 use crate::snapshot::{Action, Bucket, Snapshot};
@@ -35,7 +36,34 @@ impl Snapshot {
             let facts = Facts::of_connection(subject, standing, request, circumstances)?;
             self.question(facts, request.time, circumstances)
         };
-        self.answer(subject, question)
+        let mut decision = self.answer(subject, question);
+        if let Err(denial) = &mut decision.outcome
+            && denial.reason == Reason::PolicyDenied
+            && self.consent_would_do(subject, request, circumstances)
+        {
+            denial.reason = Reason::DelegationNeeded;
+        }
+        decision
+    }
+
+    /// Returns whether a program that acts by itself could do so with the person's consent.
+    fn consent_would_do(
+        &self,
+        subject: &Subject,
+        request: &AccessRequest,
+        circumstances: &Circumstances,
+    ) -> bool {
+        let is_delegated = matches!(request.acting, Acting::Delegated(_));
+        if is_delegated || request.flow.workload.program().is_none() {
+            return false;
+        }
+        let delegated = AccessRequest {
+            acting: Acting::Delegated(TrustId::from("supposed")),
+            ..request.clone()
+        };
+        let facts = Facts::of_connection(subject, subject.standing(), &delegated, circumstances);
+        let question = facts.and_then(|facts| self.question(facts, request.time, circumstances));
+        question.is_ok_and(|question| self.put(&question).outcome.is_ok())
     }
 
     /// Decides, and looks what a better device would change if the answer is no.
@@ -338,6 +366,15 @@ impl DecisionPoint {
     pub fn decide(&mut self, request: &AccessRequest, circumstances: &Circumstances) -> Decision {
         match Self::subject(&mut self.subject, request) {
             Ok(subject) => self.active.decide(subject, request, circumstances),
+            Err(error) => self.active.failed(None, error.to_string()),
+        }
+    }
+
+    /// Decides about a consent or an elevation.
+    #[must_use]
+    pub fn decide_wish(&self, request: &TrustRequest, circumstances: &Circumstances) -> Decision {
+        match Subject::of_wish(request) {
+            Ok(subject) => self.active.decide_wish(&subject, request, circumstances),
             Err(error) => self.active.failed(None, error.to_string()),
         }
     }

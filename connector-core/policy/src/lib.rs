@@ -20,4 +20,4 @@ pub mod store;
 pub mod table;
 #[cfg(test)]
 mod testing;
-pub mod trust;
+mod trust;

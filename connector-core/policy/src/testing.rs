@@ -68,6 +68,7 @@ impl Asked {
                 protocol: self.protocol,
                 workload: self.program.map_or(Workload::Unknown, program),
             },
+            acting: connector_core::trust::Acting::Oneself,
             resource: Arc::new(Resource {
                 id: "wiki".into(),
                 title: "Wiki".into(),

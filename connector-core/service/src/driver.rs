@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::access::AccessMap;
+use connector_core::audit::Matter;
 use connector_core::connector::{Connector, Effect, Event};
 use connector_platform::clock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -107,6 +108,11 @@ impl Adapters {
                 policy,
                 request,
             } => self.pdp.ask(&policy, attempt, request),
+            Effect::EvaluateTrust {
+                attempt,
+                policy,
+                request,
+            } => self.pdp.ask_trust(&policy, attempt, request),
             Effect::FollowSignals(transmitter) => self.signals.follow(transmitter),
             Effect::ForgetSignIn => self.sign_in.forget(),
             Effect::Measure(checks) => self.measuring.measure(checks),
@@ -115,13 +121,22 @@ impl Adapters {
                 self.tunnel.publish(&access);
                 self.access.send_replace(access);
             }
-            Effect::Record { attempt, record } => self.decisions.write(attempt, record),
-            Effect::RecordSignal(record) => tracing::info!(
-                event = %record.event.id,
-                kind = record.event.signal.as_str(),
-                outcome = record.outcome.as_str(),
-                "A signal was received"
-            ),
+            Effect::Record { attempt, record } => {
+                self.decisions.write(attempt, Matter::Decision(record));
+            }
+            Effect::RecordPlea(record) => self.decisions.write(None, Matter::Plea(record)),
+            Effect::RecordSignal(record) => {
+                tracing::info!(
+                    event = %record.event.id,
+                    kind = record.event.signal.as_str(),
+                    outcome = record.outcome.as_str(),
+                    "A signal was received"
+                );
+                self.decisions.write(None, Matter::Signal(record));
+            }
+            Effect::RecordTrust { attempt, record } => {
+                self.decisions.write(attempt, Matter::Trust(record));
+            }
             Effect::RememberCompliance(compliance) => self.signals.remember(compliance),
             Effect::SignIn {
                 attempt,

@@ -1,6 +1,6 @@
 //! What people are shown: the core's types in the front-ends' words.
 
-mod convert;
+pub(crate) mod convert;
 
 pub(crate) use self::convert::gateway_state;
 
@@ -11,6 +11,7 @@ use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
 use connector_core::identity::{Owner, Session};
 use connector_core::posture::{Check, Facts, Verdict};
+use connector_core::trust::{Granted, Refused};
 use connector_ipc::{
     CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
     ResourceState, SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
@@ -42,6 +43,8 @@ pub(crate) struct Snapshot {
     pub(crate) checks: Vec<Check>,
     pub(crate) facts: Facts,
     pub(crate) verdict: Verdict,
+    pub(crate) granted: Vec<Arc<Granted>>,
+    pub(crate) refused: Vec<Arc<Refused>>,
 }
 
 impl Snapshot {
@@ -57,6 +60,8 @@ impl Snapshot {
             checks: connector.checks().to_vec(),
             facts: connector.facts().clone(),
             verdict: connector.verdict().clone(),
+            granted: connector.granted().cloned().collect(),
+            refused: connector.refused().cloned().collect(),
         }
     }
 }
@@ -199,14 +204,20 @@ impl View {
     /// Returns whether whoever is signed in must not learn of a resource. Only the policies on
     /// this device can hide one, and only where they alone decide.
     pub(crate) fn hides(&self, resource: &Resource) -> bool {
-        let snapshot = Arc::clone(&self.snapshot.borrow());
-        if self.policies.mode.or(snapshot.policy_mode) != Some(PolicyMode::Proximity) {
+        if !self.decides_here() {
             return false;
         }
+        let snapshot = Arc::clone(&self.snapshot.borrow());
         match &snapshot.session {
             Some(session) => self.policies.embedded.hides(&session.person, resource),
             None => true,
         }
+    }
+
+    /// Returns whether the policies on this device decide, and nobody else.
+    pub(crate) fn decides_here(&self) -> bool {
+        let wanted = self.snapshot.borrow().policy_mode;
+        self.policies.mode.or(wanted) == Some(PolicyMode::Proximity)
     }
 
     fn tunnel(&self) -> TunnelReport {

@@ -43,6 +43,8 @@ impl std::error::Error for Denial {}
 pub enum Reason {
     /// The last signed configuration is past its expiry.
     ConfigurationExpired,
+    /// The program may act for the person only with their consent.
+    DelegationNeeded,
     /// No policy could ever permit this to the person, who must not learn that it is there:
     /// in every word as [`UnknownResource`](Self::UnknownResource).
     Hidden,
@@ -116,6 +118,11 @@ impl Reason {
                 "configuration_expired",
                 "The configuration from the control plane has expired.",
                 "Check that the control plane can be reached; `ztna status` shows it.",
+            ),
+            Self::DelegationNeeded => (
+                "delegation_needed",
+                "This program may do this only with your consent.",
+                "Run `ztna delegate PROGRAM --to APPLICATION --for 1h`; `ztna why --as PROGRAM` fills it in.",
             ),
             Self::LeaseExpired => (
                 "lease_expired",

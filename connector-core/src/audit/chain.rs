@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Record;
+use super::Matter;
 use super::seal::{Cause, Seal, SignedSeal};
 use crate::time::WallTime;
 
@@ -44,10 +44,10 @@ impl Chain {
         &self.link
     }
 
-    /// Makes the line of a decision.
+    /// Makes the line of what is written down.
     #[must_use]
-    pub fn append(&mut self, record: &Record) -> Line {
-        let event = record.to_ocsf(&self.link, self.product_version);
+    pub fn append(&mut self, matter: &Matter) -> Line {
+        let event = matter.to_ocsf(&self.link, self.product_version);
         self.line(event)
     }
 

@@ -14,6 +14,7 @@ use self::differences::Differences;
 use self::judging::{Judged, judge, judge_failure};
 use self::reviewing::Review;
 use self::schedule::Schedule;
+use super::trusting::Trusting;
 use super::{Attempt, Effect, PdpFailure};
 use crate::access::{Answer, ByFlow, Denial, Flow, Grant, Lapse, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Record};
@@ -23,6 +24,7 @@ use crate::configuration::Configuration;
 use crate::identity::{HostId, Session};
 use crate::posture::Verdict;
 use crate::time::{Moment, Now};
+use crate::trust::Acting;
 
 /// What an answer rests on; when any of it changes, the answer is asked for again.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,7 @@ pub(super) struct Grounds<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) host: Option<&'a HostId>,
     pub(super) verdict: &'a Verdict,
+    pub(super) trusting: &'a Trusting,
     pub(super) now: Now,
 }
 
@@ -46,6 +49,7 @@ impl Grounds<'_> {
         Record {
             time: self.now.wall,
             flow: flow.clone(),
+            acting: Acting::Oneself,
             process: None,
             resource: resource.map(Arc::clone),
             outcome,
@@ -93,6 +97,9 @@ struct Pending {
     flow: Flow,
     process: Option<u32>,
     resource: Arc<Resource>,
+    acting: Acting,
+    /// When the consent or the elevation ends that the answer rests on.
+    acting_ends: Option<Moment>,
     step: Step,
     /// When an adapter that lost the question is no longer waited for.
     deadline: Moment,
@@ -178,6 +185,7 @@ impl Enforcer {
             let outcome = Outcome::Differs(Arc::clone(difference));
             let record = Record {
                 process: pending.process,
+                acting: pending.acting.clone(),
                 ..grounds.record(flow, Some(resource), outcome, DecidedBy::Local)
             };
             effects.push_back(Effect::Record {
@@ -186,8 +194,11 @@ impl Enforcer {
             });
         }
         let judged = match outcome {
-            Ok(decision) => judge(decision, resource, grounds),
-            Err(failure) => judge_failure(failure, self.answers.get(flow), grounds),
+            Ok(decision) => judge(decision, resource, pending.acting_ends, grounds),
+            Err(failure) => {
+                let before = self.answers.get(flow);
+                judge_failure(failure, before, pending.acting_ends, grounds)
+            }
         };
         let kept = match judged {
             Judged::Keep(kept) => kept,
@@ -201,6 +212,7 @@ impl Enforcer {
         let record = Record {
             latency,
             process: pending.process,
+            acting: pending.acting.clone(),
             ..grounds.record(
                 &pending.flow,
                 Some(&pending.resource),
@@ -322,6 +334,7 @@ impl Enforcer {
     ) {
         let Question { flow, process } = question;
         let attempt = self.attempts.take();
+        let (acting, acting_ends) = grounds.trusting.acting(&flow.workload, &resource.id);
         let request = AccessRequest {
             person: Arc::clone(&grounds.session.person),
             session: grounds.session.id.clone(),
@@ -329,6 +342,7 @@ impl Enforcer {
             host: grounds.host.cloned(),
             verdict: grounds.verdict.clone(),
             flow: flow.clone(),
+            acting: acting.clone(),
             resource: Arc::clone(&resource),
             time: grounds.now.wall,
         };
@@ -344,6 +358,8 @@ impl Enforcer {
             flow,
             process,
             resource,
+            acting,
+            acting_ends,
             step: Step::AwaitingDecision,
             deadline,
             is_repeated: false,

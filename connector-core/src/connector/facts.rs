@@ -4,20 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Denial, Flow, Question, Reason};
-use crate::audit::Record;
-use crate::authzen::{AccessRequest, Decision};
+use crate::audit::{Plea, PleaRecord, Record, TrustRecord};
+use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
 use crate::identity::{HostId, Owner, Session, SessionId};
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
 use crate::time::WallTime;
+use crate::trust::{TrustId, TrustRequest, Wish};
 
 /// Something that happened in the world.
 #[derive(Debug)]
 pub enum Event {
     /// A flow waits for an answer.
     AccessRequested(Question),
+    /// The person asked to be let in somewhere, and was answered.
+    AccessWanted(Plea),
     /// A signed configuration was verified.
     ConfigurationAccepted(Box<Configuration>),
     /// The policy answered, or could not be asked.
@@ -104,6 +107,29 @@ pub enum Event {
     SignOutRequested,
     /// The service is about to end.
     Stopping,
+    /// The policy answered about a wish, or could not be asked.
+    TrustEvaluated {
+        /// The question's attempt.
+        attempt: Attempt,
+        /// The answer.
+        outcome: Result<Decision, PdpFailure>,
+    },
+    /// The record of a wish was written down, or could not be.
+    TrustRecorded {
+        /// The question's attempt.
+        attempt: Attempt,
+        /// Whether it was written.
+        written: bool,
+    },
+    /// The person wants to consent to something, or to act in another context.
+    TrustRequested {
+        /// Names what comes of it.
+        id: TrustId,
+        /// What is wanted.
+        wish: Wish,
+    },
+    /// The person takes back a consent, or stops acting in another context.
+    TrustRevoked(TrustId),
 }
 
 impl Event {
@@ -117,7 +143,8 @@ impl Event {
             | Self::FlowOpened(_)
             | Self::FlowRefused { .. }
             | Self::Recorded { .. } => true,
-            Self::ConfigurationAccepted(_)
+            Self::AccessWanted(_)
+            | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
             | Self::Paused
@@ -133,7 +160,11 @@ impl Event {
             | Self::SignalReceived(_)
             | Self::SignalsHeard
             | Self::SignalsRestored(_)
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::TrustEvaluated { .. }
+            | Self::TrustRecorded { .. }
+            | Self::TrustRequested { .. }
+            | Self::TrustRevoked(_) => false,
         }
     }
 }
@@ -154,6 +185,15 @@ pub enum Effect {
         /// The question.
         request: Box<AccessRequest>,
     },
+    /// Ask the policy about a wish and report [`Event::TrustEvaluated`].
+    EvaluateTrust {
+        /// To be repeated in the answer.
+        attempt: Attempt,
+        /// Who decides.
+        policy: Arc<PolicyPlan>,
+        /// The question.
+        request: Box<TrustRequest>,
+    },
     /// Listen to this transmitter, or to none.
     FollowSignals(Option<Signals>),
     /// Forget what an earlier sign-in left for the next start.
@@ -169,8 +209,17 @@ pub enum Effect {
         /// What to write.
         record: Box<Record>,
     },
+    /// Write down that the person asked for access.
+    RecordPlea(Box<PleaRecord>),
     /// Write down that a signal arrived, and what came of it.
     RecordSignal(Box<SignalRecord>),
+    /// Write this down and, if an attempt is given, report [`Event::TrustRecorded`].
+    RecordTrust {
+        /// To be repeated in the report.
+        attempt: Option<Attempt>,
+        /// What to write.
+        record: Box<TrustRecord>,
+    },
     /// Keep this for the next start, before the signal that said it is acknowledged.
     RememberCompliance(Compliance),
     /// Sign in and report [`Event::SessionOpened`] or [`Event::SignInFailed`].
@@ -187,10 +236,12 @@ pub enum Effect {
 }
 
 /// How to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignInMethod {
     /// The person goes to the identity provider in a browser.
     Browser,
+    /// The person goes there again, to sign in in a stronger way than before.
+    StepUp(StepUp),
     /// With what an earlier sign-in left in the store.
     Stored,
 }
@@ -213,6 +264,10 @@ pub struct SignalRecord {
     pub event: SecurityEvent,
     /// What came of it.
     pub outcome: SignalOutcome,
+    /// Who was signed in, if it is about them.
+    pub session: Option<Session>,
+    /// This host, if it is about it or who uses it.
+    pub host: Option<HostId>,
 }
 
 /// What came of a signal.

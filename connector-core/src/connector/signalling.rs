@@ -117,6 +117,9 @@ impl Connector {
         let is_about_us = event.subject.concerns(local);
         let is_about_device = event.subject.concerns_device(local);
         let is_signed_in = local.session.is_some();
+        let concerned = (is_about_us || is_about_device).then_some(local);
+        let session = concerned.and_then(|local| local.session.cloned());
+        let host = concerned.and_then(|local| local.host.cloned());
         let outcome = match &event.signal {
             Signal::Other { .. } | Signal::StreamUpdated { .. } | Signal::Verification { .. } => {
                 SignalOutcome::Noted
@@ -167,6 +170,8 @@ impl Connector {
             time: now.wall,
             event,
             outcome,
+            session,
+            host,
         };
         self.effects
             .push_back(Effect::RecordSignal(Box::new(record)));

@@ -68,7 +68,7 @@ impl SigningIn {
         matches!(
             self.sign_in,
             SignIn::UnderWay {
-                method: SignInMethod::Browser,
+                method: SignInMethod::Browser | SignInMethod::StepUp(_),
                 ..
             }
         )
@@ -149,7 +149,7 @@ impl SigningIn {
     }
 
     pub(super) fn handle_failed(&mut self, attempt: Attempt, retry: bool, now: Moment) {
-        let SignIn::UnderWay { method, owner, .. } = self.sign_in else {
+        let SignIn::UnderWay { method, owner, .. } = &self.sign_in else {
             // It may have stored something before the person signed out.
             self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
             return;
@@ -157,11 +157,11 @@ impl SigningIn {
         if !self.is_current(attempt) {
             return;
         }
-        self.sign_in = if retry && method == SignInMethod::Stored {
+        self.sign_in = if retry && *method == SignInMethod::Stored {
             self.failures += 1;
             SignIn::Wanted {
-                method,
-                owner,
+                method: SignInMethod::Stored,
+                owner: *owner,
                 not_before: now + retry_pause(self.failures),
             }
         } else {
@@ -228,11 +228,11 @@ impl SigningIn {
         ) = (&self.sign_in, provider)
             && *not_before <= now
         {
-            let (attempt, method, owner) = (self.attempts.take(), *method, *owner);
+            let (attempt, method, owner) = (self.attempts.take(), method.clone(), *owner);
             effects.push_back(Effect::SignIn {
                 attempt,
                 provider: provider.clone(),
-                method,
+                method: method.clone(),
                 owner,
             });
             self.sign_in = SignIn::UnderWay {

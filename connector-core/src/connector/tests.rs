@@ -3,6 +3,7 @@ mod owner;
 mod property;
 mod refusals;
 mod signals;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use url::Url;
 
 use super::*;
 use crate::access::{Permit, Verdict as Answer};
+use crate::audit::TrustRecord;
 use crate::authzen::AccessRequest;
 use crate::catalogue::fixture::{catalogue, wiki};
 use crate::configuration::{
@@ -18,6 +20,7 @@ use crate::configuration::{
 use crate::identity::{Owner, Person, SessionId};
 use crate::posture::{Finding, Measurement};
 use crate::time::WallTime;
+use crate::trust::TrustRequest;
 
 #[test]
 fn access_follows_sign_in_measurement_and_the_policys_yes() {
@@ -559,6 +562,8 @@ struct World {
     records: Vec<Record>,
     followed: Option<Url>,
     signals: Vec<SignalOutcome>,
+    wishes: Vec<(Attempt, TrustRequest)>,
+    trusts: Vec<(Option<Attempt>, TrustRecord)>,
     remembered: Option<Compliance>,
     /// The latest permit of a flow that is watched.
     last: Option<Permit>,
@@ -582,6 +587,8 @@ impl Default for World {
             records: vec![],
             followed: None,
             signals: vec![],
+            wishes: vec![],
+            trusts: vec![],
             remembered: None,
             last: None,
         }
@@ -633,10 +640,15 @@ impl World {
                     self.evaluations.push(attempt);
                     self.requests.push(*request);
                 }
+                Effect::EvaluateTrust {
+                    attempt, request, ..
+                } => self.wishes.push((attempt, *request)),
                 Effect::ForgetSignIn => self.forgotten = true,
                 Effect::Measure(_) => {}
                 Effect::PublishAccess(access) => self.access = access,
                 Effect::Record { record, .. } => self.records.push(*record),
+                Effect::RecordTrust { attempt, record } => self.trusts.push((attempt, *record)),
+                Effect::RecordPlea(_) => {}
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),

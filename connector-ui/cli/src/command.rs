@@ -68,10 +68,6 @@ pub(crate) struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, read from the command line"
-)]
 pub(crate) enum Verb {
     /// Signs you in with your company's identity provider
     #[command(after_help = LOGIN_EXAMPLES)]
@@ -100,6 +96,16 @@ pub(crate) enum Verb {
     Request(RequestArgs),
     /// Lists what you have asked for, and what became of it
     Requests(Format),
+    /// Consents that a program acts for you, or takes that back
+    #[command(after_help = DELEGATE_EXAMPLES)]
+    Delegate(DelegateArgs),
+    /// Lists the programs that act for you
+    Delegations(Format),
+    /// Acts in the context of another identity, or stops that
+    #[command(after_help = ELEVATE_EXAMPLES)]
+    Elevate(ElevateArgs),
+    /// Lists in whose context you act
+    Elevations(Format),
     /// Shows this device's checks, and how to mend what does not pass
     #[command(after_help = POSTURE_EXAMPLES)]
     Posture(PostureArgs),
@@ -148,6 +154,9 @@ pub(crate) struct LoginArgs {
     /// Only prints the address; you open it [env: ZTNA_NO_BROWSER]
     #[arg(long)]
     pub(crate) no_browser: bool,
+    /// Signs in again, in the stronger or fresher way that the policy wants for this application
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) step_up: Option<Target>,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +194,61 @@ pub(crate) struct RequestArgs {
     /// For how long, counted from the approval, as in 30m or 2h
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = age)]
     pub(crate) seconds: u64,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DelegateArgs {
+    /// The program, by its path or name; scripts cannot be told from their interpreter
+    #[arg(value_name = "PROGRAM", required_unless_present = "revoke")]
+    pub(crate) program: Option<PathBuf>,
+    /// The applications, by their ids or names, separated by commas
+    #[arg(
+        long = "to",
+        value_name = "APPLICATION",
+        value_delimiter = ',',
+        required_unless_present = "revoke"
+    )]
+    pub(crate) scope: Vec<String>,
+    /// For how long, as in 30m or 2h
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = age)]
+    pub(crate) seconds: u64,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Takes back the consent of this id
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with_all = ["program", "scope", "seconds", "reason", "json"]
+    )]
+    pub(crate) revoke: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ElevateArgs {
+    /// In whose context: what your company's identity provider calls them
+    #[arg(value_name = "TARGET", required_unless_present = "revoke")]
+    pub(crate) target: Option<String>,
+    /// Why, for the record and for the policy
+    #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
+    pub(crate) reason: Option<String>,
+    /// What proves it, as in ticket:4711; may be given more than once
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) evidence: Vec<String>,
+    /// For how long, as in 30m or 2h
+    #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = age)]
+    pub(crate) seconds: u64,
+    /// Ends the elevation of this id
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with_all = ["target", "reason", "evidence", "seconds", "json"]
+    )]
+    pub(crate) revoke: Option<String>,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -427,7 +491,8 @@ const LOGIN_EXAMPLES: &str = "\
 Examples:
   ztna login
   ztna login --no-browser        over SSH: open the printed address yourself
-  ztna login --timeout 60";
+  ztna login --timeout 60
+  ztna login --step-up payroll.corp.example   when `ztna why` asks for it";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -454,6 +519,21 @@ Examples:
   ztna requests
 
 Access opens by itself once somebody has approved it, and ends when its time is over.";
+
+const DELEGATE_EXAMPLES: &str = "\
+Examples:
+  ztna delegate /opt/agents/reader --to wiki --for 2h
+  ztna delegate /opt/agents/reader --to wiki,tickets.corp.example --reason 'Weekly report'
+  ztna delegate --revoke d-1f0c2a9b
+
+The program's content is pinned: after an update you are asked again. Exits with 5 if the policy denies.";
+
+const ELEVATE_EXAMPLES: &str = "\
+Examples:
+  ztna elevate carol --reason 'Carol is ill, pay day' --evidence ticket:4711 --for 30m
+  ztna elevate --revoke e-90be77d2
+
+Ends by itself, with your session, and when this device no longer meets the policy. Exits with 5 if the policy denies.";
 
 const REPAIR_EXAMPLES: &str = "Examples:\n  sudo ztna repair --dry-run\n  sudo ztna repair";
 const POSTURE_EXAMPLES: &str = "\

@@ -107,6 +107,7 @@ impl Failure {
             Self::OutputClosed => Exit::OutputClosed,
             Self::Refused(failure) => match failure.kind {
                 FailureKind::BadRequest => Exit::General,
+                FailureKind::Denied => Exit::Denied,
                 FailureKind::Internal => Exit::General,
                 FailureKind::NotSignedIn => Exit::NotSignedIn,
                 FailureKind::Offline => Exit::Offline,
@@ -172,9 +173,10 @@ impl Failure {
                 FailureKind::PermissionDenied => Some(RIGHTS),
                 FailureKind::VersionMismatch => Some(SAME_VERSION),
                 FailureKind::Internal => Some("The service's log says why."),
-                FailureKind::BadRequest | FailureKind::SignInRefused | FailureKind::TimedOut => {
-                    None
-                }
+                FailureKind::BadRequest
+                | FailureKind::Denied
+                | FailureKind::SignInRefused
+                | FailureKind::TimedOut => None,
             }),
             Self::JournalElsewhere(_) => Some(
                 "Name the service's directory with --state-dir, as it was started with; \
@@ -246,6 +248,7 @@ mod tests {
     fn each_sort_of_failure_has_its_code() {
         for (kind, code) in [
             (FailureKind::BadRequest, 1),
+            (FailureKind::Denied, 5),
             (FailureKind::Internal, 1),
             (FailureKind::NotSignedIn, 3),
             (FailureKind::Offline, 10),

@@ -21,6 +21,7 @@ mod table;
 mod target;
 mod text;
 mod time;
+mod trust;
 mod version;
 mod why;
 
@@ -55,7 +56,11 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Decisions(args) => decisions::run(&service, &args, printer).await,
         Verb::Debug(DebugVerb::Bundle(args)) => bundle::run(&service, &args, printer).await,
         Verb::Doctor(format) => doctor::run(&service, format, printer).await,
+        Verb::Delegate(args) => trust::delegate(&service, &args, printer).await,
+        Verb::Delegations(format) => trust::delegations(&service, format, printer).await,
         Verb::Down => session::down(&service, printer).await,
+        Verb::Elevate(args) => trust::elevate(&service, &args, printer).await,
+        Verb::Elevations(format) => trust::elevations(&service, format, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
         Verb::Netcheck(format) => doctor::netcheck(&service, format, printer).await,

@@ -87,7 +87,14 @@ async fn sign_in(
     args: &LoginArgs,
     printer: &Printer,
 ) -> Result<Identity, Failure> {
-    let mut replies = service.open(&Request::Login, ONE_SIGN_IN).await?;
+    let request = match &args.step_up {
+        Some(target) => Request::StepUp {
+            host: target.host.clone(),
+            port: target.port,
+        },
+        None => Request::Login,
+    };
+    let mut replies = service.open(&request, ONE_SIGN_IN).await?;
     let mut page = match next_step(&mut replies).await? {
         // Signed in already, or the provider asked nothing.
         Step::SignedIn(identity) => return Ok(identity),
@@ -131,8 +138,12 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::AccessRequest(_)
         | Reply::AccessRequests(_)
         | Reply::Decision(_)
+        | Reply::Delegation(_)
+        | Reply::Delegations(_)
         | Reply::Diagnosis(_)
         | Reply::Done
+        | Reply::Elevation(_)
+        | Reply::Elevations(_)
         | Reply::Failed(_)
         | Reply::LogLines { .. }
         | Reply::PolicyCommit(_)

@@ -39,7 +39,7 @@ pub(crate) async fn run(
 
 /// Returns the absolute path of a program, as the service tells who connects: what a link leads
 /// to, found in PATH if it is a name alone.
-fn program(given: &Path) -> Result<String, Failure> {
+pub(crate) fn program(given: &Path) -> Result<String, Failure> {
     let is_name = given.components().count() == 1 && !given.is_absolute();
     let found = match is_name {
         true => env::split_paths(&env::var_os("PATH").unwrap_or_default())
@@ -169,25 +169,32 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
         return vec![];
     }
     let mut changes = Vec::new();
+    let host = host(&decision.target);
     if !report.checks_unmet.is_empty() {
         changes.push("Mend the checks below, then run `ztna posture --refresh`.".to_owned());
+    }
+    if decision.reason == "delegation_needed"
+        && let Some(workload) = &decision.workload
+    {
+        changes.push(format!(
+            "Run `ztna delegate {} --to {host} --for 1h`, if this program is to act for you.",
+            workload.path
+        ));
     }
     if let Some(step_up) = &decision.said.step_up {
         if let Some(values) = &step_up.acr_values {
             changes.push(format!(
-                "Sign in in a stronger way; the policy accepts: {values}."
+                "Run `ztna login --step-up {host}` to sign in in a stronger way; the policy accepts: {values}."
             ));
         }
         if let Some(age) = step_up.max_age {
             let age = seconds(age);
             changes.push(format!(
-                "Sign in again with `ztna login`: it may be no longer ago than {age}."
+                "Run `ztna login --step-up {host}`: your sign-in may be no longer ago than {age}."
             ));
         }
     }
     if let Some(who) = &decision.said.requestable {
-        let host = decision.target.rsplit_once(':');
-        let host = host.map_or(&*decision.target, |(host, _)| host);
         changes.push(format!(
             "Run `ztna request {host} --reason TEXT`; {who} can approve it."
         ));
@@ -197,6 +204,11 @@ fn changes(report: &AccessReport, screen: Screen) -> Vec<String> {
         changes.push(format!("Wait: the policy may say otherwise from {until}."));
     }
     changes
+}
+
+/// Returns what of `NAME:PORT` is the name.
+fn host(target: &str) -> &str {
+    target.rsplit_once(':').map_or(target, |(host, _)| host)
 }
 
 fn decided_by(report: &AccessReport) -> String {
@@ -287,8 +299,8 @@ Checks that do not pass:
         for line in [
             "Decided by  the policies on this device (policy payroll), in 2.1 ms",
             "Commit      bafy",
-            "  → Sign in in a stronger way; the policy accepts: urn:example:mfa.",
-            "  → Sign in again with `ztna login`: it may be no longer ago than 5 min.",
+            "  → Run `ztna login --step-up wiki.corp.test` to sign in in a stronger way; the policy accepts: urn:example:mfa.",
+            "  → Run `ztna login --step-up wiki.corp.test`: your sign-in may be no longer ago than 5 min.",
             "  → Run `ztna request wiki.corp.test --reason TEXT`; finance-leads can approve it.",
             "Request     request-7 (Pay day)",
             "  → Wait: the policy may say otherwise from 1970-01-01 01:00:00 UTC (in 1 h 0 min).",

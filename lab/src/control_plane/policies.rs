@@ -24,6 +24,8 @@ pub struct Policies {
     key: SigningKey,
     lifetime: Duration,
     clock: Clock,
+    /// The company's own files, beside what the rules amount to.
+    own: BTreeMap<String, String>,
     written: Mutex<Written>,
     published: watch::Sender<Published>,
 }
@@ -43,7 +45,7 @@ struct Written {
 }
 
 impl Policies {
-    /// Starts with the policies that `rules` amount to.
+    /// Starts with the policies that `rules` amount to, and with the files `own`.
     ///
     /// # Errors
     ///
@@ -53,11 +55,13 @@ impl Policies {
         lifetime: Duration,
         clock: Clock,
         rules: &[Rule],
+        own: &BTreeMap<String, String>,
     ) -> Result<Self, NotCommitted> {
         let policies = Self {
             key,
             lifetime,
             clock,
+            own: own.clone(),
             written: Mutex::default(),
             published: watch::Sender::new(Published::default()),
         };
@@ -65,14 +69,16 @@ impl Policies {
         Ok(policies)
     }
 
-    /// Commits the policies that `rules` amount to, and returns the commit.
+    /// Commits the policies that `rules` amount to with the company's own, and returns the commit.
     ///
     /// # Errors
     ///
     /// [`NotCommitted`] if no connector would accept them; those in force stay.
     pub fn commit_rules(&self, rules: &[Rule]) -> Result<String, NotCommitted> {
-        let file = ("rules.cedar".to_owned(), in_cedar(rules));
-        self.commit(&[file], "rules of the lab")
+        let mut files = vec![("rules.cedar".to_owned(), in_cedar(rules))];
+        let own = self.own.iter();
+        files.extend(own.map(|(name, text)| (name.clone(), text.clone())));
+        self.commit(&files, "rules of the lab")
     }
 
     /// Commits `files` of Cedar, and returns the commit.
@@ -233,6 +239,12 @@ fn rule_in_cedar(rule: &Rule) -> String {
         .collect();
     let mut conditions = vec![format!("principal in [{}]", groups.join(", "))];
     conditions.extend(device_in_cedar(&rule.checks, rule.trust_level));
+    if let Some(target) = &rule.acting_as {
+        let target = quoted(target);
+        conditions.push(format!(
+            "context has acting_as && context.acting_as == Person::{target}"
+        ));
+    }
     let requestable = rule.requestable.as_ref();
     let requestable = requestable.map(|who| format!(" @requestable({})", quoted(who)));
     let several = rule.resources.len() > 1;

@@ -19,7 +19,7 @@ use super::grants::{
 };
 use super::pages::{self, LoginPage};
 use super::redirect::is_registered_redirect;
-use super::{OAuthError, Provider, SCOPES};
+use super::{OAuthError, Provider, SCOPES, SECOND_FACTOR};
 use crate::http_server::{self, BodyError};
 
 /// `GET /idp/authorize`: checks the request and shows the login page.
@@ -99,6 +99,8 @@ pub(super) async fn login(
             scope: request.scope,
             nonce: request.nonce,
             auth_time: now,
+            second_factor: request.second_factor
+                && form.find("code").is_some_and(|code| !code.is_empty()),
         },
     };
     match grants.make_code(grant, now) {
@@ -201,6 +203,9 @@ fn read_request(
             nonce: parameters.find("nonce").map(str::to_owned),
             scope,
             challenge,
+            second_factor: parameters
+                .find("acr_values")
+                .is_some_and(|values| values.split(' ').any(|value| value == SECOND_FACTOR)),
         }),
         Err(error) => Err(Refused::Redirect {
             redirect_uri: redirect_uri.to_owned(),
@@ -371,6 +376,10 @@ fn login_page(
         organisation: &provider.config.organisation,
         interaction,
         csrf,
+        second_factor: provider
+            .grants()
+            .interaction(interaction, provider.now())
+            .is_some_and(|known| known.request.second_factor),
         error,
     }
     .html();

@@ -12,6 +12,8 @@ pub(super) struct AuthorizationRequest {
     pub(super) scope: Vec<String>,
     /// The S256 code challenge.
     pub(super) challenge: String,
+    /// Whether the client wants a second factor.
+    pub(super) second_factor: bool,
 }
 
 /// A login page that a person is looking at.
@@ -37,6 +39,8 @@ pub(super) struct Grant {
     pub(super) scope: Vec<String>,
     pub(super) nonce: Option<String>,
     pub(super) auth_time: u64,
+    /// Whether they showed a second factor.
+    pub(super) second_factor: bool,
 }
 
 /// Fresh tokens, and what they stand for.

@@ -9,6 +9,8 @@ pub(super) struct LoginPage<'a> {
     pub(super) organisation: &'a str,
     pub(super) interaction: &'a str,
     pub(super) csrf: &'a str,
+    /// Whether to ask for a second factor.
+    pub(super) second_factor: bool,
     pub(super) error: Option<&'a str>,
 }
 
@@ -22,6 +24,11 @@ impl LoginPage<'_> {
         } else {
             ""
         };
+        let second_factor = if self.second_factor {
+            SECOND_FACTOR
+        } else {
+            ""
+        };
         let form = format!(
             r#"<h1>Sign in to {organisation}</h1>
 {alert}<form method="post" action="/idp/login">
@@ -31,7 +38,7 @@ impl LoginPage<'_> {
 <input id="login" name="login" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus{described}>
 <label for="password">Password (the lab takes any)</label>
 <input id="password" name="password" type="password" autocomplete="current-password">
-<p><button type="submit" name="action" value="sign-in">Sign in</button>
+{second_factor}<p><button type="submit" name="action" value="sign-in">Sign in</button>
 <button type="submit" name="action" value="cancel" formnovalidate>Cancel</button></p>
 </form>"#,
             organisation = escape(self.organisation),
@@ -98,5 +105,9 @@ pub(crate) fn escape(text: &str) -> String {
     }
     escaped
 }
+
+const SECOND_FACTOR: &str = r#"<label for="code">Code of your second factor (the lab takes any)</label>
+<input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code" required>
+"#;
 
 const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:26rem;margin:3rem auto;padding:0 1rem}label{display:block;margin-top:1rem}input[type=text],input[type=password]{font:inherit;width:100%;box-sizing:border-box;padding:.4rem}button{font:inherit;padding:.4rem 1rem}[role=alert]{border-left:.3rem solid #b00020;padding-left:.7rem}";

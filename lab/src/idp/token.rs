@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::authorize::body_error;
 use super::form::Parameters;
 use super::grants::{ACCESS_LIFETIME, CodeGrant, Grant, ID_TOKEN_LIFETIME, Issued};
-use super::{OAuthError, Provider, not_stored};
+use super::{OAuthError, Provider, SECOND_FACTOR, not_stored};
 use crate::http_server;
 
 /// `POST /idp/token`: exchanges a code or a refresh token.
@@ -147,6 +147,9 @@ impl Provider {
             "exp": now + ID_TOKEN_LIFETIME,
             "auth_time": issued.grant.auth_time,
         })));
+        if issued.grant.second_factor {
+            claims.insert("acr".to_owned(), json!(SECOND_FACTOR));
+        }
         if let Some(nonce) = &issued.grant.nonce {
             claims.insert("nonce".to_owned(), json!(nonce));
         }

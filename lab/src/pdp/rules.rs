@@ -128,6 +128,7 @@ impl RuleBook {
         let about: Vec<&Rule> = self
             .rules
             .iter()
+            .filter(|rule| rule.acting_as.is_none())
             .filter(|rule| rule.resources.contains(&evaluation.resource.id))
             .collect();
         let mut unmet = None;

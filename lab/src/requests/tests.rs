@@ -117,6 +117,7 @@ fn rules() -> Vec<Rule> {
         checks: set(&["demo-tool"]),
         trust_level: Level::Low,
         requestable: approver.map(str::to_owned),
+        acting_as: None,
     };
     vec![
         rule("wiki", "wiki", None),

@@ -349,6 +349,7 @@ impl Corp {
             company.configuration_lifetime(),
             clock.clone(),
             &company.rules,
+            &company.policies,
         );
         let ruling = Ruling::new(
             Subordinates {

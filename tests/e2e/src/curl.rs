@@ -28,6 +28,7 @@ pub struct Curl<'a> {
     scene: &'a Scene,
     proxy: Option<String>,
     user: Option<u32>,
+    program: PathBuf,
 }
 
 /// What came of a request.
@@ -63,6 +64,7 @@ impl<'a> Curl<'a> {
             scene,
             proxy: None,
             user: None,
+            program: "curl".into(),
         }
     }
 
@@ -73,6 +75,7 @@ impl<'a> Curl<'a> {
             scene,
             proxy: Some(address.to_owned()),
             user: None,
+            program: "curl".into(),
         }
     }
 
@@ -80,6 +83,13 @@ impl<'a> Curl<'a> {
     #[must_use]
     pub fn run_by(mut self, user: Option<u32>) -> Self {
         self.user = user;
+        self
+    }
+
+    /// Runs this copy of curl, which the connector takes for another program.
+    #[must_use]
+    pub fn run_from(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -145,7 +155,7 @@ impl<'a> Curl<'a> {
     }
 
     fn command(&self, form: Form) -> Command {
-        let mut command = as_user(self.user, Path::new("curl"));
+        let mut command = as_user(self.user, &self.program);
         // Not the developer's own ~/.curlrc.
         command.args(["--disable", "--silent", "--show-error"]);
         if let Some(proxy) = &self.proxy {

@@ -57,6 +57,7 @@ impl Form {
         let fields = self.fields.iter().map(|(name, value)| match name.as_str() {
             "login" => format!("login={login}"),
             "password" => "password=secret".to_owned(),
+            "code" => "code=123456".to_owned(),
             _ => format!("{name}={value}"),
         });
         fields.collect()

@@ -225,7 +225,16 @@ impl<'a> Connector<'a> {
     ///
     /// If nobody is signed in afterwards.
     pub fn sign_in(&self, login: &str) -> Duration {
-        self.sign_in_by(self.user, login)
+        self.sign_in_by(self.user, login, &[])
+    }
+
+    /// Signs `login` in with further options of `ztna login`.
+    ///
+    /// # Panics
+    ///
+    /// If nobody is signed in afterwards.
+    pub fn sign_in_with(&self, login: &str, options: &[&str]) -> Duration {
+        self.sign_in_by(self.user, login, options)
     }
 
     /// The same, by a user of the machine.
@@ -233,9 +242,10 @@ impl<'a> Connector<'a> {
     /// # Panics
     ///
     /// If nobody is signed in afterwards.
-    pub fn sign_in_by(&self, user: Option<u32>, login: &str) -> Duration {
+    pub fn sign_in_by(&self, user: Option<u32>, login: &str, options: &[&str]) -> Duration {
         let begun = Instant::now();
-        let mut command = self.ztna_command(user, &["login", "--no-browser"]);
+        let login_verb: &[&str] = &["login", "--no-browser"];
+        let mut command = self.ztna_command(user, &[login_verb, options].concat());
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -336,6 +346,16 @@ impl<'a> Connector<'a> {
     /// If they have.
     #[must_use]
     pub fn decision_log(&self) -> Vec<Value> {
+        self.records_of(4001)
+    }
+
+    /// Returns every record of an OCSF class, checking the log as [`decision_log`](Self::decision_log) does.
+    ///
+    /// # Panics
+    ///
+    /// If it is not whole.
+    #[must_use]
+    pub fn records_of(&self, class: u64) -> Vec<Value> {
         let log = read(&self.path("log/decisions.jsonl"));
         let mut events: Vec<Value> = log
             .lines()
@@ -346,7 +366,7 @@ impl<'a> Connector<'a> {
         for (number, event) in (1_u64..).zip(&events) {
             assert_eq!(event["metadata"]["sequence"], number, "{event}");
         }
-        events.retain(|event| event["class_uid"] == 4001);
+        events.retain(|event| event["class_uid"] == class);
         events
     }
 

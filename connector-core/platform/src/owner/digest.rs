@@ -53,6 +53,14 @@ pub(super) fn of(file: &File, state: FileState) -> io::Result<Option<String>> {
     Ok(known.clone())
 }
 
+/// Returns the SHA-256 of a file that is not running, as [`of`] does.
+pub(crate) fn of_file(file: &File, length: u64) -> io::Result<Option<String>> {
+    if length > MAX_LENGTH {
+        return Ok(None);
+    }
+    hash(file, length).map(Some)
+}
+
 fn hash(file: &File, length: u64) -> io::Result<String> {
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; BUFFER];

@@ -13,6 +13,7 @@ use connector_core::catalogue::{Resource, ResourceId};
 use connector_core::identity::{Assurance, HostId, Person, SessionId};
 use connector_core::posture::{Finding, TrustLevel, Verdict};
 use connector_core::time::WallTime;
+use connector_core::trust::{Acting, TrustRequest};
 
 use crate::snapshot::Action;
 
@@ -23,8 +24,6 @@ pub struct Circumstances {
     pub network: Network,
     /// How long the control plane has been silent, if for too long.
     pub offline_for: Option<Duration>,
-    /// Whether a delegation covers the program and the application.
-    pub delegated: bool,
 }
 
 /// What kind of network the device is in.
@@ -87,7 +86,32 @@ impl Subject {
     ///
     /// [`Unanswerable`] if it cannot be put into the words of the schema.
     pub fn of(request: &AccessRequest) -> Result<Self, Unanswerable> {
-        let person = &request.person;
+        Self::new(&Asker {
+            person: &request.person,
+            session: &request.session,
+            assurance: request.assurance.as_ref(),
+            host: request.host.as_ref(),
+            verdict: &request.verdict,
+        })
+    }
+
+    /// Returns the subject of a wish.
+    ///
+    /// # Errors
+    ///
+    /// [`Unanswerable`] if it cannot be put into the words of the schema.
+    pub fn of_wish(request: &TrustRequest) -> Result<Self, Unanswerable> {
+        Self::new(&Asker {
+            person: &request.person,
+            session: &request.session,
+            assurance: request.assurance.as_ref(),
+            host: request.host.as_ref(),
+            verdict: &request.verdict,
+        })
+    }
+
+    fn new(request: &Asker<'_>) -> Result<Self, Unanswerable> {
+        let person = request.person;
         let principals = principals(person);
 
         let found = |wanted| {
@@ -117,8 +141,8 @@ impl Subject {
         Ok(Self {
             person: Arc::clone(person),
             session: request.session.clone(),
-            assurance: request.assurance.clone(),
-            host: request.host.clone(),
+            assurance: request.assurance.cloned(),
+            host: request.host.cloned(),
             verdict: request.verdict.clone(),
             actual: Standing::new(request, measured)?,
             principals,
@@ -136,6 +160,10 @@ impl Subject {
             && (Arc::ptr_eq(&self.person, &request.person) || self.person == request.person)
     }
 
+    fn principal(&self) -> EntityUid {
+        entity(&TYPES.person, &self.person.subject)
+    }
+
     pub(crate) fn standing(&self) -> &Standing {
         &self.actual
     }
@@ -144,6 +172,15 @@ impl Subject {
     pub(crate) fn compliant(&self) -> Option<&Standing> {
         self.compliant.as_ref()
     }
+}
+
+/// Who asks, from which device in which state.
+struct Asker<'a> {
+    person: &'a Arc<Person>,
+    session: &'a SessionId,
+    assurance: Option<&'a Arc<Assurance>>,
+    host: Option<&'a HostId>,
+    verdict: &'a Verdict,
 }
 
 /// What is known about a device.
@@ -155,8 +192,8 @@ struct Measured {
 }
 
 impl Standing {
-    fn new(request: &AccessRequest, measured: Measured) -> Result<Self, Unanswerable> {
-        let (uid, person) = person(&request.person)?;
+    fn new(request: &Asker<'_>, measured: Measured) -> Result<Self, Unanswerable> {
+        let (uid, person) = person(request.person)?;
         let session = entity(&TYPES.session, request.session.as_str());
         let number: i64 = match measured.level {
             TrustLevel::Low => 1,
@@ -170,7 +207,7 @@ impl Standing {
             ("trust", trust.clone()),
             ("trust_level", level.clone()),
         ];
-        if let Some(assurance) = &request.assurance {
+        if let Some(assurance) = request.assurance {
             let members = [
                 ("namespace".to_owned(), text(&assurance.namespace)),
                 ("level".to_owned(), text(&assurance.level)),
@@ -185,7 +222,7 @@ impl Standing {
             ("trust", trust.clone()),
             ("trust_level", level.clone()),
         ];
-        if let Some(host) = &request.host {
+        if let Some(host) = request.host {
             let device = entity(&TYPES.device, host.as_str());
             attributes.push(("device", reference(device.clone())));
             context.push(("device", reference(device.clone())));
@@ -271,14 +308,26 @@ impl Facts {
         let site = entity(&TYPES.site, request.resource.site.as_str());
         let resource = entity(&TYPES.resource, request.resource.id.as_str());
         let program = workload(&flow.workload);
-        let entities = standing.around(&request.resource, &flow.workload)?;
+        let mut entities = standing.around(&request.resource, &flow.workload)?;
+        let target = match &request.acting {
+            Acting::Elevated(elevated) => Some(target(&elevated.target, subject)?),
+            Acting::Delegated(_) | Acting::Oneself => None,
+        };
+        if let Some((_, Some(described))) = &target {
+            let all = Entities::clone(&entities);
+            let all = all.upsert_entities([described.clone()], None);
+            entities = Arc::new(all.map_err(unanswerable)?);
+        }
         let mut facts = Self::about(Action::Connect, subject, vec![resource, site], entities);
         facts.surround(standing, request.time, circumstances)?;
         let protocol = entity(&TYPES.protocol, flow.protocol.transport());
         facts.say(
             "delegated",
-            RestrictedExpression::new_bool(circumstances.delegated),
+            RestrictedExpression::new_bool(matches!(request.acting, Acting::Delegated(_))),
         );
+        if let Some((target, _)) = target {
+            facts.say("acting_as", reference(target));
+        }
         facts.say("host", text(&flow.destination.to_string()));
         facts.say("protocol", reference(protocol));
         facts.say("workload", reference(program));
@@ -309,7 +358,7 @@ impl Facts {
             action,
             principals: subject.principals.clone(),
             resources,
-            principal: entity(&TYPES.person, &subject.person.subject),
+            principal: subject.principal(),
             context: Vec::with_capacity(20),
             entities,
         }
@@ -378,6 +427,25 @@ pub(crate) fn unanswerable(error: impl std::fmt::Display) -> Unanswerable {
     Unanswerable {
         problem: error.to_string(),
     }
+}
+
+/// Describes whose context somebody acts in. Nothing is known of them but what the provider
+/// calls them: they are in no group.
+pub(crate) fn target(
+    target: &str,
+    subject: &Subject,
+) -> Result<(EntityUid, Option<Entity>), Unanswerable> {
+    if target == &*subject.person.subject {
+        return Ok((subject.principal(), None));
+    }
+    let (uid, described) = person(&Person {
+        issuer: Arc::clone(&subject.person.issuer),
+        subject: target.into(),
+        name: None,
+        email: None,
+        groups: vec![],
+    })?;
+    Ok((uid, Some(described)))
 }
 
 /// Describes a person.

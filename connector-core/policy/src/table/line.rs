@@ -10,6 +10,7 @@ use connector_core::catalogue::{Ports, Resource};
 use connector_core::identity::{Assurance, Person};
 use connector_core::posture::{Check, Facts, Finding, Measurement, Verdict};
 use connector_core::time::{Moment, WallTime};
+use connector_core::trust::{Acting, Elevated, TrustId};
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Expected};
@@ -79,6 +80,8 @@ pub(super) struct RawCase {
     pub(super) offline_for: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) delegated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acting_as: Option<String>,
     pub(super) expect: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) policy: Option<String>,
@@ -101,7 +104,6 @@ impl RawCase {
         let circumstances = Circumstances {
             network: self.network()?,
             offline_for: self.offline_for.map(Duration::from_secs),
-            delegated: self.delegated,
         };
         let name = if self.name.is_empty() {
             format!("line {number}")
@@ -139,6 +141,15 @@ impl RawCase {
         let time = self.time.as_deref().unwrap_or(DEFAULT_TIME);
         let time = moment(time).ok_or_else(|| LineProblem::Time(time.to_owned()))?;
         let verdict = verdict(self.checks.as_ref())?;
+        let acting = match (self.delegated, self.acting_as) {
+            (false, None) => Acting::Oneself,
+            (true, None) => Acting::Delegated(TrustId::from("test")),
+            (false, Some(target)) => Acting::Elevated(Elevated {
+                id: TrustId::from("test"),
+                target: target.into(),
+            }),
+            (true, Some(_)) => return Err(LineProblem::Acting),
+        };
         let (user, sha256, ancestors) = (self.user, self.sha256, self.ancestors);
         let workload = self.program.map_or(Workload::Unknown, |path| {
             Workload::Known(Arc::new(Program {
@@ -170,6 +181,7 @@ impl RawCase {
                 protocol,
                 workload,
             },
+            acting,
             resource: Arc::new(Resource {
                 id: (&*self.resource).into(),
                 title: self.title.unwrap_or_else(|| self.resource.clone()).into(),
@@ -224,7 +236,11 @@ impl RawCase {
             time: Some(request.time.to_string()),
             network: Some(case.circumstances.network.as_str().to_owned()),
             offline_for: case.circumstances.offline_for.map(|time| time.as_secs()),
-            delegated: case.circumstances.delegated,
+            delegated: matches!(request.acting, Acting::Delegated(_)),
+            acting_as: match &request.acting {
+                Acting::Elevated(elevated) => Some(elevated.target.to_string()),
+                Acting::Delegated(_) | Acting::Oneself => None,
+            },
             expect: if case.expected.permitted {
                 "permit"
             } else {
@@ -314,6 +330,9 @@ pub struct InvalidLine {
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
+    /// A program that acts by consent acts for nobody else.
+    #[error("delegated and acting_as exclude each other")]
+    Acting,
     /// Neither permit nor deny.
     #[error("{0:?} cannot be expected; write permit or deny")]
     Expect(String),

@@ -188,6 +188,8 @@ fn case(event: &Value) -> Result<Case, Unfit> {
         sha256: text("/actor/process/file/hashes/0/value"),
         ancestors: ancestors.map(|program| words(program, "path")).collect(),
         time: Some(time.to_string()),
+        delegated: at("/unmapped/delegation").is_some(),
+        acting_as: text("/unmapped/elevation/target"),
         expect: expect.to_owned(),
         policy: text("/authorizations/0/policy/uid"),
         ..RawCase::default()
@@ -297,6 +299,7 @@ mod tests {
         let record = Record {
             time: request.time,
             flow: request.flow.clone(),
+            acting: request.acting.clone(),
             process: Some(1),
             resource: Some(Arc::clone(&request.resource)),
             outcome: if permitted {

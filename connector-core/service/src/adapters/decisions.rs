@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use connector_core::audit::Record;
+use connector_core::audit::Matter;
 use connector_core::audit::seal::Lost;
 use connector_core::connector::{Attempt, Event};
 use connector_ipc::DecisionReport;
@@ -34,7 +34,7 @@ pub(crate) struct DecisionLog {
     written: watch::Receiver<Written>,
 }
 
-type Entry = (Option<Attempt>, Box<Record>);
+type Entry = (Option<Attempt>, Matter);
 
 /// Decisions that found the queue full, until the log tells of them.
 type Overflow = Arc<Mutex<Option<Lost>>>;
@@ -74,10 +74,11 @@ impl DecisionLog {
         })
     }
 
-    /// Writes `record`; whether that worked comes as an event if `attempt` is given.
-    pub(crate) fn write(&self, attempt: Option<Attempt>, record: Box<Record>) {
+    /// Writes `matter`; whether that worked comes as an event if `attempt` is given.
+    pub(crate) fn write(&self, attempt: Option<Attempt>, matter: Matter) {
+        let report = attempt.map(|attempt| report(attempt, &matter, false));
         let refused = match &self.entries {
-            Some(entries) => entries.try_send((attempt, record)).is_err(),
+            Some(entries) => entries.try_send((attempt, matter)).is_err(),
             None => true,
         };
         if refused {
@@ -85,12 +86,9 @@ impl DecisionLog {
             let mut overflow = lock(&self.overflow);
             *overflow = Some(Lost::and(*overflow, 1, clock::now().wall));
             drop(overflow);
-            if let Some(attempt) = attempt {
+            if let Some(report) = report {
                 // With the event queue full as well, the core's own deadline refuses.
-                let _ = self.events.try_send(Event::Recorded {
-                    attempt,
-                    written: false,
-                });
+                let _ = self.events.try_send(report);
             }
         }
     }
@@ -137,6 +135,16 @@ impl Recent {
         latest.push_back(report.clone());
         // Nobody may be listening.
         let _ = self.feed.send(report);
+    }
+}
+
+/// Tells whoever wants to know whether a matter was written down.
+fn report(attempt: Attempt, matter: &Matter, written: bool) -> Event {
+    match matter {
+        Matter::Decision(_) | Matter::Plea(_) | Matter::Signal(_) => {
+            Event::Recorded { attempt, written }
+        }
+        Matter::Trust(_) => Event::TrustRecorded { attempt, written },
     }
 }
 
@@ -189,11 +197,11 @@ impl Writer {
                 tracing::error!(%error, count = records.len(), "Decisions could not be written down");
             }
         }
-        for attempt in attempts.into_iter().flatten() {
-            // A driver that has ended wants no report.
-            let _ = self
-                .events
-                .blocking_send(Event::Recorded { attempt, written });
+        for (attempt, record) in attempts.into_iter().zip(&records) {
+            if let Some(attempt) = attempt {
+                // A driver that has ended wants no report.
+                let _ = self.events.blocking_send(report(attempt, record, written));
+            }
         }
     }
 }

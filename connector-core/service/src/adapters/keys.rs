@@ -105,7 +105,7 @@ pub(crate) fn unguessable() -> Result<String, KeyError> {
     Ok(URL_SAFE_NO_PAD.encode(*random::<32>()?))
 }
 
-pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(&mut *bytes).map_err(|error| KeyError::Random(error.to_string()))?;
     Ok(bytes)

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use connector_core::authzen::{AccessRequest, Decision};
 use connector_core::configuration::{PolicyMode, PolicyPlan};
 use connector_core::connector::{Attempt, Event, PdpFailure};
+use connector_core::trust::TrustRequest;
 use tokio::task::JoinSet;
 
 use self::deciding::Deciding;
@@ -72,6 +73,31 @@ impl Pdp {
                     outcome,
                     latency,
                 })
+                .await;
+        });
+    }
+
+    /// Puts a wish to the policies on this device, if they alone decide; the answer comes as
+    /// an event.
+    pub(crate) fn ask_trust(
+        &mut self,
+        policy: &PolicyPlan,
+        attempt: Attempt,
+        request: Box<TrustRequest>,
+    ) {
+        while self.questions.try_join_next().is_some() {}
+
+        let mode = self.mode.unwrap_or(policy.mode);
+        let (embedded, events) = (self.embedded.clone(), self.events.clone());
+        self.questions.spawn(async move {
+            let decision = match mode {
+                PolicyMode::Proximity => embedded.decide_wish(&request),
+                // A policy server knows nothing of consents and elevations.
+                PolicyMode::ProximityThenRemote | PolicyMode::Remote => None,
+            };
+            let outcome = decision.ok_or(PdpFailure::Unreachable);
+            let _ = events
+                .send(Event::TrustEvaluated { attempt, outcome })
                 .await;
         });
     }

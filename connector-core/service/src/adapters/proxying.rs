@@ -142,6 +142,7 @@ fn refusal(denial: &Denial) -> Refusal {
         Reason::Hidden | Reason::UnknownResource => RefusalKind::UnknownDestination,
         Reason::TooBusy => RefusalKind::LimitReached,
         Reason::ConfigurationExpired
+        | Reason::DelegationNeeded
         | Reason::LeaseExpired
         | Reason::NotConfigured
         | Reason::NotRecorded

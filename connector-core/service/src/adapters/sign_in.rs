@@ -3,6 +3,7 @@
 
 mod callback;
 mod provider;
+mod stepping_up;
 mod stored;
 
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub(crate) struct Config {
 }
 
 /// How somebody wants to sign in, and for whose programs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) method: SignInMethod,
     pub(crate) owner: Owner,
@@ -197,10 +198,14 @@ async fn sign_in(
         }
         None => Ok(()),
     };
-    match wish.method {
-        SignInMethod::Browser => {
+    match &wish.method {
+        SignInMethod::Browser | SignInMethod::StepUp(_) => {
+            let step_up = match &wish.method {
+                SignInMethod::StepUp(step_up) => Some(step_up),
+                SignInMethod::Browser | SignInMethod::Stored => None,
+            };
             let show = |url: String| report.stage(Stage::AwaitingPerson { url });
-            let signed_in = provider.sign_in_with_browser(show).await?;
+            let signed_in = provider.sign_in_with_browser(step_up, show).await?;
             report.stage(Stage::Working);
             // Nothing is kept of a person whom the control plane does not admit.
             let session = open_session(config, &signed_in, wish.owner).await?;
@@ -262,7 +267,7 @@ async fn open_session(
         addresses: grant.addresses,
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,
-        assurance: None,
+        assurance: signed_in.assurance.clone(),
     };
     config.keys.insert(session.id.clone(), keys);
     Ok(session)

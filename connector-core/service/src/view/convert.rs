@@ -67,7 +67,7 @@ pub(super) fn interception(state: State) -> ipc::InterceptionReport {
     }
 }
 
-pub(super) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
+pub(crate) fn trust_level(level: TrustLevel) -> ipc::TrustLevel {
     match level {
         TrustLevel::High => ipc::TrustLevel::High,
         TrustLevel::Low => ipc::TrustLevel::Low,

@@ -164,7 +164,7 @@ fn lines_chained_anew_from_the_middle_on_do_not_fit_the_checkpoint_after_them() 
     while forged.len() < 6 {
         let mut other = record();
         other.time = WallTime::from_unix_millis(2);
-        forged.push(chain.append(&other).bytes);
+        forged.push(chain.append(&other.into()).bytes);
     }
     // The old signature under the new hash.
     let hash = |line: &[u8]| Entry::parse(line).unwrap().link.previous.to_string();
@@ -321,7 +321,7 @@ impl Log {
 
     fn write(&mut self, count: u64) {
         for _ in 0..count {
-            self.lines.push(self.chain.append(&record()).bytes);
+            self.lines.push(self.chain.append(&record().into()).bytes);
         }
     }
 
@@ -384,6 +384,7 @@ fn record() -> Record {
     Record {
         time: WallTime::from_unix_millis(1),
         flow: wiki(80),
+        acting: crate::trust::Acting::Oneself,
         process: None,
         resource: None,
         outcome: Outcome::Denied(Reason::SignedOut.into()),

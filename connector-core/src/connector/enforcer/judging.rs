@@ -30,19 +30,18 @@ pub(super) struct Kept {
     pub(super) decided_by: DecidedBy,
 }
 
-/// Judges what the policy said.
-pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'_>) -> Judged {
+/// Judges what the policy said; `ends` is when the consent or the elevation ends that it rests on.
+pub(super) fn judge(
+    decision: Decision,
+    resource: &Resource,
+    ends: Option<Moment>,
+    grounds: &Grounds<'_>,
+) -> Judged {
     let now = grounds.now.moment;
-    let decided_by = DecidedBy::Pdp(Arc::new(Said {
-        policy: decision.policy,
-        commit: decision.commit,
-        server: decision.answered_by,
-        access: decision.access,
-        granted: decision.granted,
-        valid_until: decision.valid_until,
-        reason_admin: decision.reason_admin,
-    }));
-    if let Err(denial) = decision.outcome {
+    let (outcome, valid_until) = (decision.outcome.clone(), decision.valid_until);
+    let (wanted, offline) = (decision.lease, decision.offline);
+    let decided_by = DecidedBy::Pdp(Arc::new(Said::from(decision)));
+    if let Err(denial) = outcome {
         let answer = Answer::Refused {
             denial: denial.clone(),
             decided_by: decided_by.clone(),
@@ -56,17 +55,16 @@ pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'
     }
 
     // Turned into the boot clock here and now: nobody's changed wall clock stretches it.
-    let window = decision.valid_until.map(|until| {
+    let window = valid_until.map(|until| {
         let millis = until.unix_millis();
         Duration::from_millis(millis.saturating_sub(grounds.now.wall.unix_millis()))
     });
     if window.is_some_and(|window| window.is_zero()) {
         return Judged::TooLate;
     }
-    let most = longest(grounds).min(window.map_or(Duration::MAX, |window| window + REVIEW_LIMIT));
-    let wanted = decision
-        .lease
-        .map_or(resource.lease, |lease| lease.max(LEAST_LEASE));
+    let most =
+        longest(grounds, ends).min(window.map_or(Duration::MAX, |window| window + REVIEW_LIMIT));
+    let wanted = wanted.map_or(resource.lease, |lease| lease.max(LEAST_LEASE));
     let lease = wanted.min(resource.lease).min(most);
     let grant = Grant {
         resource: resource.id.clone(),
@@ -74,7 +72,7 @@ pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'
         lease_ends: now + lease,
         renew_at: renewal(lease, window, now),
         window_ends: window.map(|window| now + window),
-        offline_until: now + decision.offline.unwrap_or_default().min(most),
+        offline_until: now + offline.unwrap_or_default().min(most),
         lapse: Lapse::NotRenewed,
     };
     Judged::Keep(Kept {
@@ -88,6 +86,7 @@ pub(super) fn judge(decision: Decision, resource: &Resource, grounds: &Grounds<'
 pub(super) fn judge_failure(
     failure: PdpFailure,
     before: Option<&Answer>,
+    ends: Option<Moment>,
     grounds: &Grounds<'_>,
 ) -> Judged {
     let now = grounds.now.moment;
@@ -95,7 +94,7 @@ pub(super) fn judge_failure(
     let Some(Answer::Granted(grant)) = before.filter(|before| now < before.ends()) else {
         return Judged::Keep(refusal(failure, now));
     };
-    let until = grant.offline_until.min(now + longest(grounds));
+    let until = grant.offline_until.min(now + longest(grounds, ends));
     if until <= grant.lease_ends {
         return Judged::RunsOn;
     }
@@ -130,13 +129,15 @@ pub(super) fn refusal(failure: PdpFailure, now: Moment) -> Kept {
 }
 
 /// A lease never outlives what it rests on.
-fn longest(grounds: &Grounds<'_>) -> Duration {
+fn longest(grounds: &Grounds<'_>, ends: Option<Moment>) -> Duration {
     let now = grounds.now.moment;
+    let trusted = ends.map_or(Duration::MAX, |ends| ends.since(now));
     grounds
         .session
         .expires_at
         .since(now)
         .min(grounds.configuration.expires_at.since(now))
+        .min(trusted)
 }
 
 /// Early enough for several tries before the lease ends; what ends with a time

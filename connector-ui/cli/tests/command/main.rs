@@ -12,4 +12,5 @@ mod failures;
 mod fake;
 mod manual;
 mod streams;
+mod trust;
 mod verbs;

@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 21, "{}", help.stdout);
+    assert_eq!(verbs.len(), 25, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -43,6 +43,10 @@ fn the_manual_names_every_schema() {
         "policy_replay",
         "request",
         "requests",
+        "delegation",
+        "delegations",
+        "elevation",
+        "elevations",
         "config",
         "doctor",
         "netcheck",

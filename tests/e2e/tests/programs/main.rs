@@ -39,4 +39,6 @@ mod signals;
 #[cfg(test)]
 mod transparent;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod users;

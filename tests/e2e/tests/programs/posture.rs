@@ -75,7 +75,7 @@ fn a_check_that_fails_cuts_open_downloads_and_passing_again_needs_no_new_login()
 }
 
 /// Starts the program that the lab's check looks for.
-fn forbidden_program(scene: &Scene) -> Running {
+pub(crate) fn forbidden_program(scene: &Scene) -> Running {
     let path = scene.path("ztna-demo-forbidden");
     let sleep = succeed(Command::new("sh").args(["-c", "readlink -f \"$(command -v sleep)\""]));
     std::fs::copy(sleep.trim(), &path).unwrap();

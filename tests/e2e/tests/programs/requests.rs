@@ -45,6 +45,12 @@ fn opens_and_ends_on_time(name: &'static str, mode: &str) {
     let asked = ask(&connector, "wiki.corp.test", "5s");
     assert_eq!(asked["status"], "pending", "{asked}");
     assert_eq!(asked["approver"], "finance-leads", "{asked}");
+    let recorded = until("the record of the request", DEADLINE, || {
+        let records = connector.records_of(3005);
+        Some(records.first()?["unmapped"]["access_request"].clone())
+    });
+    assert_eq!(recorded["id"], asked["id"], "{recorded}");
+    assert_eq!(recorded["reason"], "Pay day", "{recorded}");
     assert_eq!(state_of(&connector, &asked), "pending");
     assert_eq!(curl.get(WIKI).status, 403);
 

@@ -32,6 +32,23 @@ fn a_revoked_session_ends_its_connections_at_once_and_stays_ended_after_a_restar
 
     let (_, why) = connector.ask(&["why", "wiki.corp.test"]);
     assert_eq!(why["decision"]["reason"], "session_revoked", "{why}");
+    let strange = "https://schemas.example/event-type/unheard-of";
+    emit(&lab, strange, &subject(&lab, "bob"), &json!({}));
+    let records = until("the records of both signals", DEADLINE, || {
+        let mut records = connector.records_of(0);
+        records.retain(|event| event["activity_name"] == "Signal");
+        let found = |kind: &str| {
+            let of_kind = |event: &&Value| event["unmapped"]["signal"]["type"] == kind;
+            records.iter().find(of_kind).cloned()
+        };
+        found("session-revoked").zip(found("unheard-of"))
+    });
+    let (revoked, strange) = records;
+    assert_eq!(revoked["unmapped"]["signal"]["outcome"], "applied");
+    assert_eq!(revoked["actor"]["user"]["uid"], "alice");
+    assert!(revoked["unmapped"]["signal"]["jti"].is_string());
+    assert_eq!(strange["unmapped"]["signal"]["outcome"], "noted");
+    assert!(!strange.to_string().contains("bob"), "{strange}");
     let denied = curl.get("http://wiki.corp.test/");
     assert!(
         denied.text().contains("Code: session_revoked\n"),
@@ -41,6 +58,9 @@ fn a_revoked_session_ends_its_connections_at_once_and_stays_ended_after_a_restar
         let stream = lab.look("signals")[0].clone();
         (stream["waiting"] == json!([])).then_some(())
     });
+    let log_dir = connector.path("log").display().to_string();
+    let (exit, verified) = connector.ask(&["audit", "verify", "--log-dir", &log_dir]);
+    assert_eq!(exit, 0, "{verified}");
     connector.process().kill();
     connector.start();
     connector.wait_until_measured();

@@ -32,7 +32,7 @@ fn a_session_on_the_machines_service_is_its_owners_alone() {
     assert_eq!(standing(&connector, ANNA), "signed_out");
     assert_eq!(exit_of(&connector, ANNA, &["decisions"]), NOT_SIGNED_IN);
 
-    connector.sign_in_by(ANNA, "alice");
+    connector.sign_in_by(ANNA, "alice", &[]);
     connector.wait_for("a gateway", has_active_gateway);
     let proxy = connector.proxy();
     let by = |user| Curl::through(&scene, &proxy).run_by(user);
@@ -108,7 +108,7 @@ fn the_owner_stays_the_owner_over_a_restart_and_hands_over_by_signing_out() {
     let mut connector = Connector::install(&scene, &lab).for_everybody();
     connector.start();
     connector.wait_until_measured();
-    connector.sign_in_by(ANNA, "alice");
+    connector.sign_in_by(ANNA, "alice", &[]);
 
     connector.process().signal("TERM");
     let (status, _) = connector.process().wait(DEADLINE);
@@ -123,7 +123,7 @@ fn the_owner_stays_the_owner_over_a_restart_and_hands_over_by_signing_out() {
 
     assert_eq!(exit_of(&connector, ANNA, &["logout"]), 0);
     assert_eq!(standing(&connector, BEN), "signed_out");
-    connector.sign_in_by(BEN, "bob");
+    connector.sign_in_by(BEN, "bob", &[]);
     connector.wait_for("a gateway", has_active_gateway);
 
     let (exit, decisions) = connector.ask_by(BEN, &["decisions"]);

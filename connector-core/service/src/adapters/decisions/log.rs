@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use connector_core::audit::Record;
+use connector_core::audit::Matter;
 use connector_core::audit::chain::{Chain, Entry, Line, Link, LogId};
 use connector_core::audit::seal::{Cause, Lost};
 use connector_core::time::WallTime;
@@ -133,11 +133,7 @@ impl Log {
     }
 
     /// Writes `records`, after what is owed, with one write. Returns them as they are in the log.
-    pub(super) fn append(
-        &mut self,
-        records: &[Box<Record>],
-        now: WallTime,
-    ) -> io::Result<Vec<Value>> {
+    pub(super) fn append(&mut self, records: &[Matter], now: WallTime) -> io::Result<Vec<Value>> {
         let outcome = self.try_append(records, now);
         if let Err(error) = &outcome {
             let count = records.len() as u64;
@@ -204,7 +200,7 @@ impl Log {
         self.keep();
     }
 
-    fn try_append(&mut self, records: &[Box<Record>], now: WallTime) -> io::Result<Vec<Value>> {
+    fn try_append(&mut self, records: &[Matter], now: WallTime) -> io::Result<Vec<Value>> {
         if self.files.length() >= self.config.file_limit {
             self.rotate(now)?;
         }
@@ -419,7 +415,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Matter) {
         let Line { event, bytes } = self.chain.append(record);
         self.bytes.extend_from_slice(&bytes);
         self.events.push(event);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use connector_core::access::{Destination, Flow, Protocol, Reason, Workload};
 use connector_core::audit::chain::{Link, LogId};
 use connector_core::audit::seal::Cause;
-use connector_core::audit::{DecidedBy, Outcome};
+use connector_core::audit::{DecidedBy, Outcome, Record};
 use connector_core::posture::Verdict;
 use connector_core::time::WallTime;
 use connector_platform::decision_log::{self, Expected, LOG, Report, Source};
@@ -363,14 +363,15 @@ fn append(log: &mut Log, count: usize) {
     log.append(&records, WallTime::from_unix_millis(1)).unwrap();
 }
 
-fn record() -> Box<Record> {
-    Box::new(Record {
+fn record() -> Matter {
+    Matter::from(Record {
         time: WallTime::from_unix_millis(1),
         flow: Flow {
             destination: Destination::Name("wiki.corp.test".parse().unwrap()),
             protocol: Protocol::Tcp(80),
             workload: Workload::Unknown,
         },
+        acting: connector_core::trust::Acting::Oneself,
         process: None,
         resource: None,
         outcome: Outcome::Denied(Reason::SignedOut.into()),

@@ -26,6 +26,7 @@ use crate::view::View;
 
 mod granting;
 mod policy;
+mod trusting;
 mod why;
 
 #[derive(Debug)]
@@ -68,21 +69,29 @@ impl Answering {
                 denied,
                 limit,
             } => return self.decisions(caller, follow, denied, limit, to).await,
+            Request::Delegate {
+                program,
+                scope,
+                seconds,
+                reason,
+            } => trusting::delegate(self, program, &scope, seconds, reason).await,
+            Request::Delegations => trusting::delegations(&self.view),
             Request::Diagnose => {
                 Reply::Diagnosis(diagnosing::diagnose(&self.http, &self.view).await)
             }
             Request::Down => self.switch(Event::Paused).await,
+            Request::Elevate {
+                target,
+                reason,
+                evidence,
+                seconds,
+            } => trusting::elevate(self, &target, &reason, &evidence, seconds).await,
+            Request::Elevations => trusting::elevations(&self.view),
             Request::Log => return self.log(to).await,
-            Request::Login => return self.login(caller, to).await,
+            Request::Login => return self.login(caller, SignInMethod::Browser, to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
-            Request::PolicyReplay { commit, since } => {
-                let log_dir = self.view.policies.log_dir.clone();
-                self.policies(move |shelf| {
-                    policy::replay(shelf, commit.as_deref(), since, &log_dir)
-                })
-                .await
-            }
+            Request::PolicyReplay { commit, since } => self.replay(commit, since).await,
             Request::PolicyShow { commit, file: None } => {
                 self.policies(move |shelf| policy::commit(shelf, &commit))
                     .await
@@ -108,19 +117,18 @@ impl Answering {
                     reason,
                     seconds,
                 };
-                granting::ask(&self.view, &self.granting, wish).await
+                granting::ask(&self.view, &self.granting, &self.events, wish).await
             }
             Request::Resources => Reply::Resources(self.view.resources()),
+            Request::RevokeDelegation { id } => trusting::revoke(self, "delegate", &id).await,
+            Request::RevokeElevation { id } => trusting::revoke(self, "elevate", &id).await,
             Request::Status { follow } => return self.status(caller, follow, to).await,
+            Request::StepUp { host, port } => return self.step_up(caller, &host, port, to).await,
             Request::Up => self.switch(Event::Resumed).await,
-            Request::Whoami => match self.view.identity() {
-                Some(identity) => Reply::Identity(identity),
-                None => failed(
-                    FailureKind::NotSignedIn,
-                    "nobody is signed in",
-                    Some("Run `ztna login`."),
-                ),
-            },
+            Request::Whoami => {
+                let identity = self.view.identity();
+                identity.map_or_else(granting::signed_out, Reply::Identity)
+            }
             Request::Why {
                 host,
                 port,
@@ -187,6 +195,12 @@ impl Answering {
         looked.unwrap_or_else(|_| failed(FailureKind::Internal, "the service is stopping", None))
     }
 
+    async fn replay(&self, commit: Option<String>, since: Option<u64>) -> Reply {
+        let log_dir = self.view.policies.log_dir.clone();
+        let replay = move |shelf: &Shelf| policy::replay(shelf, commit.as_deref(), since, &log_dir);
+        self.policies(replay).await
+    }
+
     async fn policy_text(
         &self,
         commit: String,
@@ -220,14 +234,36 @@ impl Answering {
         Reply::Posture(self.view.posture())
     }
 
-    async fn login(&self, caller: Caller, to: &mut Connection) -> io::Result<()> {
+    /// Signs in again in the way that the policy wants for a destination.
+    async fn step_up(
+        &self,
+        caller: Caller,
+        host: &str,
+        port: Option<u16>,
+        to: &mut Connection,
+    ) -> io::Result<()> {
+        match why::step_up(&self.view, &self.events, host, port).await {
+            Ok(step_up) => self.login(caller, SignInMethod::StepUp(step_up), to).await,
+            Err(problem) => {
+                let reply = failed(FailureKind::BadRequest, &problem, None);
+                to.send(&reply).await
+            }
+        }
+    }
+
+    async fn login(
+        &self,
+        caller: Caller,
+        method: SignInMethod,
+        to: &mut Connection,
+    ) -> io::Result<()> {
         if self.view.snapshot.borrow().standing == Standing::NotConfigured {
             return to.send(&self.not_configured()).await;
         }
         let mut progress = self.view.progress.clone();
         let before = progress.borrow_and_update().attempt;
         let request = Event::SignInRequested {
-            method: SignInMethod::Browser,
+            method,
             owner: caller.owner(self.own_user),
         };
         let mut snapshot = self.view.snapshot.clone();

@@ -67,13 +67,20 @@ impl Role {
             | Request::Whoami => self != Self::Stranger,
             Request::AccessRequests
             | Request::Decisions { .. }
+            | Request::Delegate { .. }
+            | Request::Delegations
             | Request::Down
+            | Request::Elevate { .. }
+            | Request::Elevations
             | Request::Logout
             | Request::PolicyLog
             | Request::PolicyShow { .. }
             | Request::PolicyTest { .. }
             | Request::RequestAccess { .. }
             | Request::Resources
+            | Request::RevokeDelegation { .. }
+            | Request::RevokeElevation { .. }
+            | Request::StepUp { .. }
             | Request::Up
             | Request::Why { .. } => matches!(self, Self::Administrator | Self::Owner),
             // They tell of everybody who was ever signed in here.
@@ -142,8 +149,22 @@ mod tests {
                 denied: false,
                 limit: 1,
             },
+            Request::Delegate {
+                program: text(),
+                scope: vec![],
+                seconds: 1,
+                reason: None,
+            },
+            Request::Delegations,
             Request::Diagnose,
             Request::Down,
+            Request::Elevate {
+                target: text(),
+                reason: text(),
+                evidence: vec![],
+                seconds: 1,
+            },
+            Request::Elevations,
             Request::Log,
             Request::Login,
             Request::Logout,
@@ -168,6 +189,12 @@ mod tests {
                 seconds: 1,
             },
             Request::Resources,
+            Request::RevokeDelegation { id: text() },
+            Request::RevokeElevation { id: text() },
+            Request::StepUp {
+                host: text(),
+                port: None,
+            },
             Request::Status { follow: false },
             Request::Up,
             Request::Whoami,

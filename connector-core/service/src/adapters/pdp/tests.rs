@@ -46,6 +46,7 @@ pub(super) fn request(id: &str) -> AccessRequest {
             protocol: Protocol::Tcp(80),
             workload: Workload::Known(Arc::new(program)),
         },
+        acting: connector_core::trust::Acting::Oneself,
         resource: Arc::new(Resource {
             id: id.into(),
             title: "Wiki".into(),

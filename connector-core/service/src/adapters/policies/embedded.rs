@@ -7,6 +7,7 @@ use connector_core::authzen::{AccessRequest, Decision};
 use connector_core::catalogue::Resource;
 use connector_core::identity::Person;
 use connector_core::time::{Moment, Now};
+use connector_core::trust::TrustRequest;
 use connector_platform::clock;
 use connector_policy::evaluation::{Circumstances, DecisionPoint};
 use connector_policy::head::Head;
@@ -30,6 +31,22 @@ struct Point {
     was_asked: bool,
     /// When the control plane was last heard of.
     heard_at: Moment,
+}
+
+impl Point {
+    /// Returns what decides now, and in which circumstances.
+    fn deciding(&mut self, now: Now) -> Option<(&mut DecisionPoint, Circumstances)> {
+        self.was_asked = true;
+        let silence = now.moment.since(self.heard_at);
+        let circumstances = Circumstances {
+            offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
+            ..Circumstances::default()
+        };
+        let in_force = self.in_force.as_mut()?;
+        in_force
+            .is_good(now)
+            .then_some((&mut in_force.point, circumstances))
+    }
 }
 
 /// Policies, and for how long they decide.
@@ -63,23 +80,23 @@ impl Embedded {
     /// Decides by the policies in force; none are if there is no answer.
     pub(crate) fn decide(&self, request: &AccessRequest) -> Option<Decision> {
         let mut point = self.lock();
-        point.was_asked = true;
-        let now = clock::now();
-        let silence = now.moment.since(point.heard_at);
-        let circumstances = Circumstances {
-            offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
-            ..Circumstances::default()
-        };
-        let in_force = point.in_force.as_mut()?;
-        if !in_force.is_good(now) {
-            return None;
-        }
-        let decision = in_force.point.decide(request, &circumstances);
-        let difference = in_force.point.differs(&decision, request, &circumstances);
+        let (point, circumstances) = point.deciding(clock::now())?;
+        let decision = point.decide(request, &circumstances);
+        let difference = point.differs(&decision, request, &circumstances);
         Some(Decision {
             difference: difference.map(Arc::new),
             answered_by: Some("embedded".into()),
             ..decision
+        })
+    }
+
+    /// Decides about a consent or an elevation, by the same policies.
+    pub(crate) fn decide_wish(&self, request: &TrustRequest) -> Option<Decision> {
+        let mut point = self.lock();
+        let (point, circumstances) = point.deciding(clock::now())?;
+        Some(Decision {
+            answered_by: Some("embedded".into()),
+            ..point.decide_wish(request, &circumstances)
         })
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::authzen::{StepUp, printable};
 use connector_core::configuration::IdentityProvider;
-use connector_core::identity::Person;
+use connector_core::identity::{Assurance, Person};
+use connector_platform::clock;
 use http::header::CONTENT_TYPE;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClaimName, CoreClaimType,
@@ -14,17 +16,18 @@ use openidconnect::core::{
     CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AdditionalClaims, AdditionalProviderMetadata, AuthorizationCode, ClientId, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
-    ProviderMetadata, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardErrorResponse,
-    StandardTokenResponse, TokenResponse,
+    AdditionalClaims, AdditionalProviderMetadata, AuthenticationContextClass, AuthorizationCode,
+    ClientId, CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse,
+    PkceCodeChallenge, ProviderMetadata, RedirectUrl, RefreshToken, RequestTokenError, Scope,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::callback::{Callback, Parameters};
+use super::stepping_up::{self, TooWeak};
 use crate::adapters::http::{self as web, Http, HttpError};
 
 /// A provider whose metadata and keys were fetched and checked.
@@ -38,6 +41,10 @@ pub(super) struct Provider {
 /// Who signed in, and the proof of it.
 pub(super) struct SignedIn {
     pub(super) person: Person,
+    /// How the provider says that the person signed in, if it does.
+    pub(super) assurance: Option<Arc<Assurance>>,
+    /// When the person showed who they are, in seconds since 1970.
+    auth_time: Option<u64>,
     pub(super) id_token: String,
     pub(super) refresh_token: Option<Zeroizing<String>>,
 }
@@ -85,9 +92,10 @@ impl Provider {
     }
 
     /// Sends the person to the provider, by the page given to `show`, and waits
-    /// for them to come back.
+    /// for them to come back; `step_up` is what the sign-in has to amount to.
     pub(super) async fn sign_in_with_browser(
         self,
+        step_up: Option<&StepUp>,
         show: impl FnOnce(String),
     ) -> Result<SignedIn, ProviderError> {
         let callback = Callback::listen().await.map_err(ProviderError::new)?;
@@ -95,12 +103,19 @@ impl Provider {
         let client = self.client.clone().set_redirect_uri(redirect);
 
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let (url, state, nonce) = client
-            .authorize_url(
-                CoreAuthenticationFlow::AuthorizationCode,
-                CsrfToken::new_random,
-                Nonce::new_random,
-            )
+        let mut request = client.authorize_url(
+            CoreAuthenticationFlow::AuthorizationCode,
+            CsrfToken::new_random,
+            Nonce::new_random,
+        );
+        for context in step_up.into_iter().flat_map(stepping_up::contexts) {
+            let context = AuthenticationContextClass::new(context.to_owned());
+            request = request.add_auth_context_value(context);
+        }
+        if let Some(age) = step_up.and_then(|step_up| step_up.max_age) {
+            request = request.set_max_age(age);
+        }
+        let (url, state, nonce) = request
             .add_scopes(self.scopes())
             .add_prompt(CoreAuthPrompt::Consent)
             .set_pkce_challenge(challenge)
@@ -120,10 +135,16 @@ impl Provider {
             .request_async(&transport(&self.http))
             .await
             .map_err(ProviderError::token)?;
-        self.read(&response, |found: Option<&Nonce>| match found {
+        let nonce = |found: Option<&Nonce>| match found {
             Some(found) if found.secret() == nonce.secret() => Ok(()),
             Some(_) | None => Err("the nonce is not the one that was sent".to_owned()),
-        })
+        };
+        let signed_in = self.read(&response, nonce)?;
+        if let Some(step_up) = step_up {
+            let assurance = signed_in.assurance.as_deref();
+            stepping_up::check(step_up, assurance, signed_in.auth_time, clock::now().wall)?;
+        }
+        Ok(signed_in)
     }
 
     /// Signs in with what an earlier sign-in left (RFC 6749 §6).
@@ -232,8 +253,17 @@ impl Provider {
                 .map(|group| text(group))
                 .collect(),
         };
+        let context = claims.auth_context_ref();
+        let auth_time = claims.auth_time().map(|time| time.timestamp());
         Ok(SignedIn {
             person,
+            assurance: context.map(|context| {
+                Arc::new(Assurance {
+                    namespace: text(CONTEXTS),
+                    level: printable(context.as_str()),
+                })
+            }),
+            auth_time: auth_time.and_then(|seconds| u64::try_from(seconds).ok()),
             id_token: id_token.to_string(),
             refresh_token: response
                 .refresh_token()
@@ -295,6 +325,8 @@ pub(crate) enum ProviderError {
     Refused(String),
     #[error("the identity provider cannot be used: {0}")]
     Unavailable(String),
+    #[error(transparent)]
+    TooWeak(#[from] TooWeak),
     #[error("the sign-in failed: {0}")]
     Unexpected(String),
 }
@@ -330,6 +362,7 @@ impl ProviderError {
             | Self::NobodyCame(_)
             | Self::NoIdToken
             | Self::Refused(_)
+            | Self::TooWeak(_)
             | Self::Unexpected(_) => false,
         }
     }
@@ -419,6 +452,9 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 8] = [
     CoreJwsSigningAlgorithm::EcdsaP384Sha384,
     CoreJwsSigningAlgorithm::EdDsa,
 ];
+
+/// What CAEP calls authentication context classes: names that are registered by RFC 6711.
+const CONTEXTS: &str = "RFC6711";
 
 /// Long enough for a person who has to find their second factor first.
 const PERSON_LIMIT: Duration = Duration::from_secs(290);

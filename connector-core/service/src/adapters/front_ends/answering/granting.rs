@@ -1,8 +1,10 @@
 //! Asks for access, and tells what became of it.
 
 use connector_core::access::{Destination, Flow, Protocol, Workload};
+use connector_core::audit::Plea;
 use connector_core::authzen::printable;
 use connector_core::catalogue::{Lookup, Resource, ResourceId};
+use connector_core::connector::Event;
 use connector_core::control::{
     GrantAction, GrantContext, GrantEntity, GrantRequest, GrantStatus, GrantTask, GrantTerms,
     MAX_REASON, is_reason,
@@ -11,6 +13,7 @@ use connector_core::time::WallTime;
 use connector_ipc::{AccessRequestReport, AccessRequestStatus, FailureKind, Reply};
 
 use super::failed;
+use crate::adapters::Events;
 use crate::adapters::control::ApiError;
 use crate::adapters::granting::{Granting, NotAsked};
 use crate::view::View;
@@ -24,7 +27,12 @@ pub(super) struct Wish<'a> {
 }
 
 /// Asks for access to what the person may know of.
-pub(super) async fn ask(view: &View, granting: &Granting, wish: Wish<'_>) -> Reply {
+pub(super) async fn ask(
+    view: &View,
+    granting: &Granting,
+    events: &Events,
+    wish: Wish<'_>,
+) -> Reply {
     let Some(session) = view.snapshot.borrow().session.clone() else {
         return signed_out();
     };
@@ -47,13 +55,25 @@ pub(super) async fn ask(view: &View, granting: &Granting, wish: Wish<'_>) -> Rep
         },
         resource: entity("application", resource.as_str()),
         context: GrantContext {
-            reason: wish.reason,
+            reason: wish.reason.clone(),
         },
         requested_access: GrantTerms {
             seconds: wish.seconds,
         },
     };
-    match granting.ask(&session.id, &request).await {
+    let answer = granting.ask(&session.id, &request).await;
+    let plea = Plea {
+        resource,
+        reason: wish.reason.into(),
+        seconds: wish.seconds,
+        answer: match &answer {
+            Ok(task) => Ok((printable(&task.id), word(&task.status).into())),
+            Err(error) => Err(printable(&error.to_string())),
+        },
+    };
+    // A service that stops writes nothing down.
+    let _ = events.send(Event::AccessWanted(plea)).await;
+    match answer {
         Ok(task) => {
             tracing::info!(request = %printable(&task.id), "Access was asked for");
             Reply::AccessRequest(report(view, task))
@@ -77,7 +97,7 @@ pub(super) async fn list(view: &View, granting: &Granting) -> Reply {
 }
 
 /// Finds the resource; what the person must not learn of is not there.
-fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<ResourceId, String> {
+pub(super) fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<ResourceId, String> {
     let destination = match host.parse() {
         Ok(address) => Destination::Address(address),
         Err(_) => Destination::Name(
@@ -104,6 +124,16 @@ fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<ResourceId, Stri
         Lookup::Offered(_) | Lookup::PortNotOffered(_) | Lookup::Unknown => {
             Err(format!("no protected application has the name {host}"))
         }
+    }
+}
+
+fn word(status: &GrantStatus) -> &'static str {
+    match status {
+        GrantStatus::Approved => "approved",
+        GrantStatus::Denied => "denied",
+        GrantStatus::Expired => "expired",
+        GrantStatus::Pending => "pending",
+        GrantStatus::Unknown => "unknown",
     }
 }
 
@@ -152,7 +182,7 @@ fn not_asked(error: &NotAsked) -> Reply {
     }
 }
 
-fn signed_out() -> Reply {
+pub(super) fn signed_out() -> Reply {
     failed(
         FailureKind::NotSignedIn,
         "nobody is signed in",
@@ -160,7 +190,7 @@ fn signed_out() -> Reply {
     )
 }
 
-const SEE_RESOURCES: &str = "Run `ztna resources` to see what there is.";
+pub(super) const SEE_RESOURCES: &str = "Run `ztna resources` to see what there is.";
 
 /// More than the control plane's API promises to send.
 const MAX_SHOWN: usize = 100;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::access::{Denial, Destination, Flow, Program, Protocol, Reason, Workload};
-use connector_core::authzen::printable;
+use connector_core::authzen::{StepUp, printable};
 use connector_core::catalogue::Resource;
 use connector_core::connector::Event;
 use connector_core::identity::Owner;
@@ -107,6 +107,30 @@ pub(super) async fn ask(
             Ok(()) | Err(_) => vec![],
         },
         decision,
+    })
+}
+
+/// Asks which sign-in the policy wants for `host`: for any program, or for the one that was
+/// refused there last.
+pub(super) async fn step_up(
+    view: &View,
+    events: &Events,
+    host: &str,
+    port: Option<u16>,
+) -> Result<StepUp, String> {
+    let report = ask(view, events, host, port, None).await?;
+    if report.decision.outcome == Outcome::Permitted {
+        return Err(format!("{host} is permitted already"));
+    }
+    let refused = report.last_refused.map(|refused| refused.said);
+    let wanted = report.decision.said.step_up;
+    let wanted = wanted.or_else(|| refused?.step_up);
+    let wanted = wanted.ok_or_else(|| {
+        format!("the policy says of no sign-in that it would open {host}; `ztna why {host}` tells what would")
+    })?;
+    Ok(StepUp {
+        acr_values: wanted.acr_values.map(Into::into),
+        max_age: wanted.max_age.map(Duration::from_secs),
     })
 }
 
