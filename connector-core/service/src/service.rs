@@ -43,6 +43,10 @@ pub(crate) struct Given {
 }
 
 /// Runs the service until it is told to stop.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the parts are put together once, each after what it stands on"
+)]
 pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let (settings, sealers) = (given.settings, given.sealers);
     let state = PrivateDir::open(&settings.state_dir)

@@ -52,6 +52,7 @@ impl Answering {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table is read line by line")]
     pub(super) async fn answer(
         &self,
         request: Request,
