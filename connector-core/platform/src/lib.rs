@@ -11,5 +11,7 @@ pub mod instance;
 pub mod owner;
 pub mod paths;
 pub mod private;
+pub mod rights;
 pub mod signals;
 pub mod steering;
+pub mod supervisor;

@@ -11,6 +11,7 @@ mod view;
 use std::process::ExitCode;
 
 use clap::Parser;
+use connector_platform::steering;
 
 use crate::options::Options;
 
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
+    if options.is_for_resolver_file() {
+        let (request, answer) = (std::io::stdin().lock(), std::io::stdout().lock());
+        return Ok(steering::change_resolver_file(request, answer)?);
+    }
     let settings = options.settings()?;
     logging::start(&settings)?;
     rustls::crypto::ring::default_provider()

@@ -20,6 +20,13 @@ pub(crate) struct Options {
     /// Run without a network device: applications are reached through the local proxy alone. Needs no rights
     #[arg(long)]
     userspace: bool,
+    /// Be the service of the whole machine, whatever user it runs as: the system's paths, and no user's file.
+    /// The administrator's is that anyway
+    #[arg(long)]
+    system: bool,
+    /// Change /etc/resolv.conf for a service that may not, as standard input asks; systemd starts it so
+    #[arg(long, hide = true, exclusive = true)]
+    resolver_file: bool,
     /// Read this file instead of the user's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -53,6 +60,11 @@ pub(crate) enum Mode {
 }
 
 impl Options {
+    /// Returns whether this is not the service, but changes the resolver's file for it.
+    pub(crate) const fn is_for_resolver_file(&self) -> bool {
+        self.resolver_file
+    }
+
     /// Returns how traffic comes in.
     pub(crate) fn mode(&self) -> Mode {
         if self.userspace {
@@ -64,7 +76,7 @@ impl Options {
 
     /// Collects the settings from everywhere.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let paths = if connector_platform::paths::is_system_service() {
+        let paths = if self.system || connector_platform::paths::is_system_service() {
             Paths::system()
         } else {
             Paths::user()?

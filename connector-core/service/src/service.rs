@@ -8,6 +8,7 @@ use connector_ipc::ProxyReport;
 use connector_platform::endpoint::Listener;
 use connector_platform::instance::Instance;
 use connector_platform::private::PrivateDir;
+use connector_platform::supervisor::Supervisor;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -109,6 +110,7 @@ pub(crate) async fn run(settings: Settings, mode: Mode) -> anyhow::Result<()> {
         keys,
         access: access_sender,
         snapshot: snapshot_sender,
+        supervisor: Supervisor::find(),
     };
     driver::run(connector, queue, order_queue, adapters).await;
 

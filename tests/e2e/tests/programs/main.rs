@@ -33,4 +33,6 @@ mod secrets;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod supervised;
+#[cfg(test)]
 mod transparent;
