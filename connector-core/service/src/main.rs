@@ -11,7 +11,6 @@ mod view;
 use std::process::ExitCode;
 
 use clap::Parser;
-use connector_platform::steering;
 
 use crate::options::Options;
 
@@ -27,9 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    if options.is_for_resolver_file() {
-        let (request, answer) = (std::io::stdin().lock(), std::io::stdout().lock());
-        return Ok(steering::change_resolver_file(request, answer)?);
+    if let Some(errand) = options.errand() {
+        return Ok(errand.run()?);
     }
     let settings = options.settings()?;
     logging::start(&settings)?;

@@ -1,9 +1,11 @@
 //! The command line of `ztnad`.
 
+use std::io;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use connector_platform::paths::Paths;
+use connector_platform::steering;
 
 use crate::settings::{Flags, Settings};
 
@@ -11,6 +13,7 @@ use crate::settings::{Flags, Settings};
 /// application and carries what is permitted through WireGuard.
 #[derive(Debug, Parser)]
 #[command(
+    name = "ztnad",
     version,
     after_help = "Settings come, the strongest first, from the managed file, these flags, the environment (ZTNA_…),\n\
                   the user's file and the administrator's file. `ztna config --show-origin` tells which.\n\n\
@@ -24,6 +27,9 @@ pub(crate) struct Options {
     /// The administrator's is that anyway
     #[arg(long)]
     system: bool,
+    /// Print the manual's page as roff, for those who make packages
+    #[arg(long, hide = true, exclusive = true)]
+    manual: bool,
     /// Change /etc/resolv.conf for a service that may not, as standard input asks; systemd starts it so
     #[arg(long, hide = true, exclusive = true)]
     resolver_file: bool,
@@ -59,10 +65,38 @@ pub(crate) enum Mode {
     Userspace,
 }
 
+/// Something that is done quickly, without being the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Prints the manual's page.
+    Manual,
+    /// Changes the resolver's file for a service that may not.
+    ResolverFile,
+}
+
+impl Errand {
+    /// Does it.
+    pub(crate) fn run(self) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match self {
+            Self::Manual => clap_mangen::Man::new(Options::command())
+                .section("8")
+                .render(&mut output),
+            Self::ResolverFile => steering::change_resolver_file(io::stdin().lock(), output),
+        }
+    }
+}
+
 impl Options {
-    /// Returns whether this is not the service, but changes the resolver's file for it.
-    pub(crate) const fn is_for_resolver_file(&self) -> bool {
-        self.resolver_file
+    /// Returns what to do in place of being the service.
+    pub(crate) const fn errand(&self) -> Option<Errand> {
+        if self.manual {
+            Some(Errand::Manual)
+        } else if self.resolver_file {
+            Some(Errand::ResolverFile)
+        } else {
+            None
+        }
     }
 
     /// Returns how traffic comes in.

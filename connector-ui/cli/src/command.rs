@@ -119,6 +119,12 @@ pub(crate) enum Verb {
     /// Undoes what a service that no longer runs left behind: routes, firewall rules, name servers
     #[command(after_help = REPAIR_EXAMPLES)]
     Repair(RepairArgs),
+    /// Prints a page of the manual as roff, or the names of all pages; for those who make packages
+    #[command(hide = true)]
+    Manual {
+        /// The page's name
+        page: Option<String>,
+    },
     /// Prints a completion script for a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod decisions;
 mod exit;
+mod manual;
 mod output;
 mod policy;
 mod posture;
@@ -54,6 +55,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Down => session::down(&service, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
+        Verb::Manual { page } => manual::run(page.as_deref(), &Cli::command(), printer),
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
         Verb::Repair(args) => repair::run(&args, printer),

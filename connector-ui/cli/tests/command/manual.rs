@@ -50,6 +50,28 @@ fn the_manual_names_every_schema() {
     }
 }
 
+#[test]
+fn every_verb_has_a_page_in_roff() {
+    let names: Outcome = ztna(&["manual"]).output().unwrap().into();
+    let names: Vec<&str> = names.stdout.lines().collect();
+
+    assert_eq!(names.first(), Some(&"ztna"));
+    for verb in ["ztna-status", "ztna-policy-test"] {
+        assert!(names.contains(&verb), "{names:?}");
+    }
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.ends_with("-manual") || name.ends_with("-help"))
+    );
+    for name in names {
+        let page: Outcome = ztna(&["manual", name]).output().unwrap().into();
+        assert!(page.stdout.contains(&format!(".TH {name} 1")), "{name}");
+    }
+    let unknown: Outcome = ztna(&["manual", "ztna-fly"]).output().unwrap().into();
+    assert!(unknown.stderr.contains("ztna-fly"), "{}", unknown.stderr);
+}
+
 fn manual() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
     std::fs::read_to_string(path).unwrap()

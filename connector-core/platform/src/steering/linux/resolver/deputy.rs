@@ -132,16 +132,17 @@ fn check_text(text: &[u8]) -> io::Result<()> {
 
 /// Accepts what can have been there before.
 fn check_original(path: &Path, original: &Config, there: &Config) -> io::Result<()> {
-    let owner = match there {
-        Config::File(Content { user, group, .. }) => (*user, *group),
-        Config::Missing => (0, 0),
+    // What is written in the place of a file keeps its owner and mode.
+    let (owner, kept) = match there {
+        Config::File(file) => ((file.user, file.group), file.mode),
+        Config::Missing => ((0, 0), READABLE),
         Config::Link { .. } => return Err(refusal("somebody else has put a link there")),
     };
     match original {
         Config::File(Content {
             mode, user, group, ..
         }) => {
-            if mode & !READABLE != 0 {
+            if *mode != kept && mode & !READABLE != 0 {
                 return Err(refusal("it cannot have been a file of that mode"));
             }
             if (*user, *group) != owner {

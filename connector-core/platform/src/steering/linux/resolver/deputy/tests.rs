@@ -9,10 +9,15 @@ use super::*;
 fn what_was_there_is_replaced_and_put_back() {
     let etc = tempfile::tempdir().unwrap();
     let path = etc.path().join("resolv.conf");
-    let prepare: [&dyn Fn(); 3] = [
+    let prepare: [&dyn Fn(); 4] = [
         &|| {
             fs::write(&path, "nameserver 192.0.2.1\n").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        },
+        // Unwise, but not for a deputy to judge.
+        &|| {
+            fs::write(&path, "nameserver 192.0.2.1\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         },
         &|| symlink("/run/systemd/resolve/stub-resolv.conf", &path).unwrap(),
         &|| {},
@@ -85,6 +90,7 @@ fn nothing_is_put_back_that_gives_anybody_more_rights() {
         link("mine"),
     ] {
         fs::write(&path, ours()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
 
         let answer = serve_bytes(&path, &request);
 
