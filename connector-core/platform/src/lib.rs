@@ -11,6 +11,7 @@ pub mod instance;
 pub mod owner;
 pub mod paths;
 pub mod private;
+pub mod registration;
 pub mod rights;
 pub mod signals;
 pub mod steering;

@@ -1,10 +1,29 @@
-//! Who started the service and watches over it, where somebody does: systemd.
+//! Who started the service and watches over it, where somebody does: systemd, or Windows' Service Control Manager.
 
+use std::io;
 use std::time::Duration;
 
 #[cfg_attr(target_os = "linux", path = "supervisor/systemd.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "supervisor/nobody.rs")]
+#[cfg_attr(windows, path = "supervisor/scm.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "supervisor/nobody.rs")]
 mod imp;
+
+#[cfg(windows)]
+pub(crate) use self::imp::stop_wished;
+
+/// The service's name among the services of Windows.
+#[cfg(windows)]
+pub(crate) const SERVICE_NAME: &str = "ztnad";
+
+/// Gives this process to the Service Control Manager, which has `body` run and hears
+/// whether it succeeded. Windows only; elsewhere nobody needs it.
+///
+/// # Errors
+///
+/// If nobody has started this process as a service.
+pub fn host(body: fn() -> bool) -> io::Result<()> {
+    imp::host(body)
+}
 
 /// The system's supervisor, told how the service fares; without one, nothing is told to nobody.
 #[derive(Debug)]

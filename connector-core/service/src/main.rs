@@ -10,19 +10,31 @@ mod view;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use connector_platform::supervisor;
 
 use crate::options::Options;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
+    let outcome = if options.is_hosted() {
+        supervisor::host(run_hosted).context("Failed to be run as a service by the system")
+    } else {
+        run(&options)
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs as [`run`] does, on a thread of the system's choice.
+fn run_hosted() -> bool {
+    run(&Options::parse()).inspect_err(logging::report).is_ok()
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {

@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// The administrator's is that anyway
     #[arg(long)]
     system: bool,
+    /// Be run by the Service Control Manager of Windows
+    #[arg(long, hide = true)]
+    service: bool,
     /// Print the manual's page as roff, for those who make packages
     #[arg(long, hide = true, exclusive = true)]
     manual: bool,
@@ -88,6 +91,11 @@ impl Errand {
 }
 
 impl Options {
+    /// Returns whether the system's manager of services is to run this.
+    pub(crate) const fn is_hosted(&self) -> bool {
+        self.service
+    }
+
     /// Returns what to do in place of being the service.
     pub(crate) const fn errand(&self) -> Option<Errand> {
         if self.manual {

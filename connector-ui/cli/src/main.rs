@@ -14,6 +14,7 @@ mod posture;
 mod repair;
 mod request;
 mod resources;
+mod service;
 mod session;
 mod status;
 mod table;
@@ -62,6 +63,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Request(args) => request::ask(&service, &args, printer).await,
         Verb::Requests(format) => request::list(&service, format, printer).await,
         Verb::Resources(format) => resources::run(&service, format, printer).await,
+        Verb::Service(verb) => service::run(verb, printer),
         Verb::Status(args) => status::run(&service, &args, printer).await,
         Verb::Up => session::up(&service, printer).await,
         Verb::Version(format) => version::run(&service, format, printer).await,

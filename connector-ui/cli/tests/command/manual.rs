@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 18, "{}", help.stdout);
+    assert_eq!(verbs.len(), 19, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -43,6 +43,7 @@ fn the_manual_names_every_schema() {
         "policy_replay",
         "request",
         "requests",
+        "service",
         "config",
         "version",
     ] {
