@@ -28,6 +28,10 @@ pub(crate) struct PackageArgs {
     /// Gives the packages this version instead of the workspace's: for trying upgrades
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
+
+    /// Takes the .deb through its life in a clean Debian with systemd; needs root, mmdebstrap and a mirror
+    #[arg(long = "try")]
+    trial: bool,
 }
 
 /// What all packages are made from.
@@ -58,6 +62,9 @@ pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
     let making = prepare(args, &workspace)?;
     let tree = Tree::stage(&making)?;
     let deb = twice(&making, &tree, "deb", deb::build)?;
+    if args.trial {
+        live(&workspace, &deb, &making.folder)?;
+    }
     let mut made = vec![deb];
     if rpm::is_possible() {
         made.push(twice(&making, &tree, "rpm", rpm::build)?);
@@ -69,6 +76,18 @@ pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
         say(&format!("made {} ({size} bytes)", package.display()));
     }
     Ok(())
+}
+
+/// Has the package installed, upgraded, removed and purged in a small machine.
+fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<()> {
+    run(cargo()
+        .args(["build", "--locked", "--workspace", "--bins"])
+        .current_dir(workspace.root()))?;
+    let script = workspace.root().join("installers/linux/try.sh");
+    run(std::process::Command::new(script)
+        .arg(package)
+        .arg(workspace.target().join("debug/ztna-lab"))
+        .arg(folder.join("try")))
 }
 
 fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> {
