@@ -143,7 +143,7 @@ impl Failure {
         match self {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
             Self::Connect(ConnectError::NotRunning { .. }) => Some(
-                "Start the system's with `sudo ztnad`, or one of your own with `ztnad --userspace`; \
+                "Start the system's with `sudo ztna service start`, or one of your own with `ztnad --userspace`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET. \
                  If it crashed and names or connections fail since, run `sudo ztna repair`.",
             ),
