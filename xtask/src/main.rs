@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod package;
 mod process;
 mod test;
 mod workspace;
@@ -27,6 +28,8 @@ enum Command {
     /// Does nothing until its input ends; the demo runs it under a forbidden name
     #[command(hide = true)]
     Idle,
+    /// Makes packages for Linux, the same bytes from the same sources
+    Package(package::PackageArgs),
     /// Installs what the checks need and runs them all
     Test(test::TestArgs),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Package(args) => package::make(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
     };
     outcome.unwrap_or_else(|error| {

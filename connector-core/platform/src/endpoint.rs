@@ -30,8 +30,9 @@ pub struct Peer {
     pub process: Option<u32>,
 }
 
-/// Connects to the service at `path`, and makes sure that it is run by the
-/// current user or by the administrator.
+/// Connects to the service at `path`, and makes sure that it is run by the current
+/// user, by the administrator, or, at the system's own place, by the user to whom the
+/// administrator has given that place.
 ///
 /// # Errors
 ///

@@ -183,6 +183,16 @@ pub fn has_traces() -> io::Result<bool> {
     imp::has_traces()
 }
 
+/// Carries out the one request for the resolver's file that a service without the right
+/// to it has made, and says what came of it. Linux only.
+///
+/// # Errors
+///
+/// If nothing can be answered; a request that is refused is answered.
+pub fn change_resolver_file(request: impl io::Read, answer: impl io::Write) -> io::Result<()> {
+    imp::change_resolver_file(request, answer)
+}
+
 /// One change to the machine, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change(String);

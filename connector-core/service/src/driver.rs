@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use connector_core::access::AccessMap;
 use connector_core::audit::Matter;
-use connector_core::connector::{Connector, Effect, Event};
+use connector_core::connector::{Connector, Effect, Event, Standing};
 use connector_platform::clock;
+use connector_platform::supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::adapters::Order;
@@ -31,6 +32,8 @@ pub(crate) struct Adapters {
     pub(crate) keys: KeyRing,
     pub(crate) access: watch::Sender<Arc<AccessMap>>,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Hears from the loop alone: one that is stuck must be missed.
+    pub(crate) supervisor: Supervisor,
 }
 
 /// Drives `connector` until it has come to rest after [`Event::Stopping`].
@@ -40,9 +43,12 @@ pub(crate) async fn run(
     mut orders: mpsc::Receiver<Order>,
     mut adapters: Adapters,
 ) {
+    adapters.supervisor.status(in_words(connector.standing()));
+    adapters.supervisor.ready();
     let mut stopping = None;
     let mut ordered: Option<oneshot::Sender<()>> = None;
     loop {
+        adapters.supervisor.alive();
         // Before the effects: whoever sees a tunnel go should know already why.
         adapters.show(&connector);
         while let Some(effect) = connector.poll_effect() {
@@ -58,7 +64,11 @@ pub(crate) async fn run(
 
         let now = clock::now();
         let due = connector.poll_timeout().map(|due| due.since(now.moment));
-        let pause = due.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+        let longest = adapters
+            .supervisor
+            .pace()
+            .map_or(LONGEST_PAUSE, |pace| pace.min(LONGEST_PAUSE));
+        let pause = due.unwrap_or(longest).min(longest);
         let pause = stopping.map_or(pause, |deadline: tokio::time::Instant| {
             pause.min(deadline.saturating_duration_since(tokio::time::Instant::now()))
         });
@@ -79,6 +89,7 @@ pub(crate) async fn run(
         let mut fed = 0;
         while let Some(event) = next {
             if matches!(event, Event::Stopping) {
+                adapters.supervisor.stopping();
                 stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
             }
             connector.handle_event(event, clock::now());
@@ -153,11 +164,25 @@ impl Adapters {
         let snapshot = Snapshot::of(connector);
         self.snapshot.send_if_modified(|shown| {
             let changed = **shown != snapshot;
+            if shown.standing != snapshot.standing {
+                self.supervisor.status(in_words(snapshot.standing));
+            }
             if changed {
                 *shown = Arc::new(snapshot);
             }
             changed
         });
+    }
+}
+
+/// How things stand, as `systemctl status` shows it.
+const fn in_words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::NotConfigured => "Waiting for the company's configuration",
+        Standing::Paused => "Switched off by the user",
+        Standing::Ready => "Somebody is signed in",
+        Standing::SignedOut => "Nobody is signed in",
+        Standing::SigningIn => "Somebody is signing in",
     }
 }
 

@@ -10,7 +10,9 @@ mod view;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use connector_platform::supervisor;
 
 use crate::adapters::keys::Sealers;
 use crate::options::Options;
@@ -18,7 +20,12 @@ use crate::service::Given;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
+    let outcome = if options.is_hosted() {
+        supervisor::host(run_hosted).context("Failed to be run as a service by the system")
+    } else {
+        run(&options)
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::report(&error);
@@ -27,7 +34,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs as [`run`] does, on a thread of the system's choice.
+fn run_hosted() -> bool {
+    run(&Options::parse()).inspect_err(logging::report).is_ok()
+}
+
 fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(errand) = options.errand() {
+        return Ok(errand.run()?);
+    }
     let settings = options.settings()?;
     let log = logging::start(&settings)?;
     rustls::crypto::ring::default_provider()
@@ -35,7 +50,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("Another TLS provider is installed already"))?;
 
     let given = Given {
-        sealers: Sealers::find(&settings),
+        sealers: Sealers::find(&settings, options.audience()),
+        audience: options.audience(),
         mode: options.mode(),
         settings,
         log,

@@ -1,9 +1,12 @@
 //! The command line of `ztnad`.
 
+use std::io;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use connector_platform::endpoint::Audience;
 use connector_platform::paths::Paths;
+use connector_platform::steering;
 
 use crate::settings::{Flags, Settings};
 
@@ -11,6 +14,7 @@ use crate::settings::{Flags, Settings};
 /// application and carries what is permitted through WireGuard.
 #[derive(Debug, Parser)]
 #[command(
+    name = "ztnad",
     version,
     after_help = "Settings come, the strongest first, from the managed file, these flags, the environment (ZTNA_…),\n\
                   the user's file and the administrator's file. `ztna config --show-origin` tells which.\n\n\
@@ -20,6 +24,19 @@ pub(crate) struct Options {
     /// Run without a network device: applications are reached through the local proxy alone. Needs no rights
     #[arg(long)]
     userspace: bool,
+    /// Be the service of the whole machine, whatever user it runs as: the system's paths, and no user's file.
+    /// The administrator's is that anyway
+    #[arg(long)]
+    system: bool,
+    /// Be run by the Service Control Manager of Windows
+    #[arg(long, hide = true)]
+    service: bool,
+    /// Print the manual's page as roff, for those who make packages
+    #[arg(long, hide = true, exclusive = true)]
+    manual: bool,
+    /// Change /etc/resolv.conf for a service that may not, as standard input asks; systemd starts it so
+    #[arg(long, hide = true, exclusive = true)]
+    resolver_file: bool,
     /// Read this file instead of the user's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,7 +69,45 @@ pub(crate) enum Mode {
     Userspace,
 }
 
+/// Something that is done quickly, without being the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Prints the manual's page.
+    Manual,
+    /// Changes the resolver's file for a service that may not.
+    ResolverFile,
+}
+
+impl Errand {
+    /// Does it.
+    pub(crate) fn run(self) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match self {
+            Self::Manual => clap_mangen::Man::new(Options::command())
+                .section("8")
+                .render(&mut output),
+            Self::ResolverFile => steering::change_resolver_file(io::stdin().lock(), output),
+        }
+    }
+}
+
 impl Options {
+    /// Returns whether the system's manager of services is to run this.
+    pub(crate) const fn is_hosted(&self) -> bool {
+        self.service
+    }
+
+    /// Returns what to do in place of being the service.
+    pub(crate) const fn errand(&self) -> Option<Errand> {
+        if self.manual {
+            Some(Errand::Manual)
+        } else if self.resolver_file {
+            Some(Errand::ResolverFile)
+        } else {
+            None
+        }
+    }
+
     /// Returns how traffic comes in.
     pub(crate) fn mode(&self) -> Mode {
         if self.userspace {
@@ -62,12 +117,20 @@ impl Options {
         }
     }
 
+    /// Returns for whom the service is: the machine's is for all of its users, one at a time.
+    pub(crate) fn audience(&self) -> Audience {
+        if self.system || connector_platform::paths::is_system_service() {
+            Audience::Machine
+        } else {
+            Audience::Own
+        }
+    }
+
     /// Collects the settings from everywhere.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let paths = if connector_platform::paths::is_system_service() {
-            Paths::system()
-        } else {
-            Paths::user()?
+        let paths = match self.audience() {
+            Audience::Machine => Paths::system(),
+            Audience::Own => Paths::user()?,
         };
         Ok(Settings::collect(
             &paths,

@@ -8,6 +8,7 @@ use connector_ipc::ProxyReport;
 use connector_platform::endpoint::{Audience, Listener};
 use connector_platform::instance::Instance;
 use connector_platform::private::PrivateDir;
+use connector_platform::supervisor::Supervisor;
 use ed25519_dalek::SigningKey;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +39,7 @@ use crate::view::{Snapshot, View};
 pub(crate) struct Given {
     pub(crate) settings: Settings,
     pub(crate) mode: Mode,
+    pub(crate) audience: Audience,
     pub(crate) log: LatestLines,
     pub(crate) sealers: Sealers,
 }
@@ -57,7 +59,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let host_key = keys::host_key(&state, &sealers.host)?;
     let (decisions, cursors) = open_log(&settings, &state, &host_key, &events)?;
     let proxy_listener = listen_for_proxy(&settings).await?;
-    let listener = Listener::bind(&settings.socket, audience())?;
+    let listener = Listener::bind(&settings.socket, given.audience)?;
 
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
@@ -82,7 +84,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let tunnel = Arc::new(start_tunnel(given.mode, state, events.clone())?);
     let authorizer = Authorizer::new(access, events.clone());
 
-    let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel), audience());
+    let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel), given.audience);
     let (proxy, proxy_report) = start_proxy(proxy_listener, gate)?;
     let view = View {
         snapshot,
@@ -109,6 +111,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         view: Arc::new(view),
         granting,
         http: http.clone(),
+        audience: given.audience,
         events: events.clone(),
         orders,
     };
@@ -127,6 +130,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         keys,
         access: access_sender,
         snapshot: snapshot_sender,
+        supervisor: Supervisor::find(),
     };
     driver::run(connector, queue, order_queue, adapters).await;
 
@@ -134,15 +138,6 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
-}
-
-/// Returns for whom the service is: the machine's is for all of its users, one at a time.
-fn audience() -> Audience {
-    if connector_platform::paths::is_system_service() {
-        Audience::Machine
-    } else {
-        Audience::Own
-    }
 }
 
 /// Signs in with what an earlier run left, if it left anything.

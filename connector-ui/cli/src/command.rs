@@ -133,6 +133,15 @@ pub(crate) enum Verb {
     /// Undoes what a service that no longer runs left behind: routes, firewall rules, name servers
     #[command(after_help = REPAIR_EXAMPLES)]
     Repair(RepairArgs),
+    /// Has the system start the service at boot, or starts and stops it
+    #[command(subcommand)]
+    Service(ServiceVerb),
+    /// Prints a page of the manual as roff, or the names of all pages; for those who make packages
+    #[command(hide = true)]
+    Manual {
+        /// The page's name
+        page: Option<String>,
+    },
     /// Prints a completion script for a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {
@@ -325,6 +334,21 @@ pub(crate) enum AuditVerb {
     /// Tells whether records were changed, removed, reordered or made anew
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+}
+
+/// What to do with the system's service.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ServiceVerb {
+    /// Has the system start the service, `ztnad` beside this command, at each boot
+    Install,
+    /// Starts it, and waits until it is ready
+    Start,
+    /// Tells whether it is installed and runs
+    Status(Format),
+    /// Stops it until the next boot
+    Stop,
+    /// Stops it and has the system forget it; keys, state and settings stay
+    Uninstall,
 }
 
 /// What to do with the policies on this device.

@@ -8,6 +8,7 @@ use connector_ipc::frame::{EncodeError, TooLong};
 use connector_ipc::{FailureKind, VERSION};
 use connector_platform::decision_log::LogError;
 use connector_platform::endpoint::ConnectError;
+use connector_platform::registration::RegistrationError;
 
 use crate::text::plural;
 
@@ -64,6 +65,8 @@ pub(crate) enum Failure {
     OutputClosed,
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
     #[error("{0}")]
     Repair(String),
     #[error(transparent)]
@@ -103,7 +106,10 @@ impl Failure {
             Self::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
             Self::Interrupted => Exit::Interrupted,
             Self::Log(error) if is_forbidden(&error.problem) => Exit::NoRights,
-            Self::NoneOfYourOwn(_) => Exit::NoRights,
+            Self::NoneOfYourOwn(_) | Self::Registration(RegistrationError::Forbidden { .. }) => {
+                Exit::NoRights
+            }
+            Self::Registration(RegistrationError::Absent) => Exit::NotRunning,
             Self::OutputClosed => Exit::OutputClosed,
             Self::Refused(failure) => match failure.kind {
                 FailureKind::BadRequest => Exit::General,
@@ -125,6 +131,7 @@ impl Failure {
             | Self::JournalElsewhere(_)
             | Self::Log(_)
             | Self::Output(_)
+            | Self::Registration(_)
             | Self::Repair(_)
             | Self::StillRunning
             | Self::TooLong(_)
@@ -140,7 +147,7 @@ impl Failure {
         match self {
             Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
             Self::Connect(ConnectError::NotRunning { .. }) => Some(
-                "Start the system's with `sudo ztnad`, or one of your own with `ztnad --userspace`; \
+                "Start the system's with `sudo ztna service start`, or one of your own with `ztnad --userspace`; \
                  if it listens elsewhere, name the place with --socket or ZTNA_SOCKET. \
                  If it crashed and names or connections fail since, run `sudo ztna repair`.",
             ),
@@ -182,6 +189,7 @@ impl Failure {
                 "Name the service's directory with --state-dir, as it was started with; \
                  if that service still runs, `ztna down` undoes it.",
             ),
+            Self::Registration(error) => of_registration(error),
             Self::Repair(_) => Some(
                 "Run it as the user that ran the service, for the system's as root: `sudo ztna repair`.",
             ),
@@ -206,6 +214,24 @@ impl Failure {
             | Self::Write { .. }
             | Self::Output(_)
             | Self::OutputClosed => None,
+        }
+    }
+}
+
+/// Returns what the person can do about a service that is not as they wanted.
+const fn of_registration(error: &RegistrationError) -> Option<&'static str> {
+    match error {
+        RegistrationError::Absent => Some("Install it first: `sudo ztna service install`."),
+        RegistrationError::Failed { .. } => None,
+        RegistrationError::Forbidden { .. } => {
+            Some("Run it as the administrator: `sudo ztna service …`.")
+        }
+        RegistrationError::NoProgram(_) => Some("Put ztnad and ztna into one directory."),
+        RegistrationError::Replaceable(_) => Some(
+            "Put ztnad and ztna into a directory of the administrator's, such as /usr/local/bin.",
+        ),
+        RegistrationError::Packaged => {
+            Some("Remove the package instead, as with `apt remove ztna`.")
         }
     }
 }

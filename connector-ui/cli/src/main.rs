@@ -9,12 +9,14 @@ mod config;
 mod decisions;
 mod doctor;
 mod exit;
+mod manual;
 mod output;
 mod policy;
 mod posture;
 mod repair;
 mod request;
 mod resources;
+mod service;
 mod session;
 mod status;
 mod table;
@@ -63,6 +65,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Elevations(format) => trust::elevations(&service, format, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
+        Verb::Manual { page } => manual::run(page.as_deref(), &Cli::command(), printer),
         Verb::Netcheck(format) => doctor::netcheck(&service, format, printer).await,
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
@@ -70,6 +73,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Request(args) => request::ask(&service, &args, printer).await,
         Verb::Requests(format) => request::list(&service, format, printer).await,
         Verb::Resources(format) => resources::run(&service, format, printer).await,
+        Verb::Service(verb) => service::run(verb, printer),
         Verb::Status(args) => status::run(&service, &args, printer).await,
         Verb::Up => session::up(&service, printer).await,
         Verb::Version(format) => version::run(&service, format, printer).await,

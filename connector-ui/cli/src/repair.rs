@@ -3,7 +3,7 @@
 use connector_platform::instance::{ClaimError, Instance};
 use connector_platform::paths::{self, Paths};
 use connector_platform::private::PrivateDir;
-use connector_platform::steering;
+use connector_platform::{rights, steering};
 use serde_json::json;
 
 use crate::command::RepairArgs;
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &RepairArgs, printer: &Printer) -> Result<Exit, Failure>
     };
     // Nothing was ever changed where there is no state.
     let changes = if directory.exists() {
+        rights::act_as_owner_of(&directory).map_err(|error| failed(&error))?;
         let state = PrivateDir::open(&directory).map_err(|error| failed(&error))?;
         let _instance = match Instance::claim(&state) {
             Ok(instance) => instance,

@@ -16,6 +16,20 @@ use crate::wait::{DEADLINE, until};
 /// If the test failed there, or no such network can be made.
 #[must_use]
 pub fn inside_own_network(name: &str) -> bool {
+    inside(name, &[])
+}
+
+/// As [`inside_own_network`], for root: other users exist inside, whom programs can run as.
+///
+/// # Panics
+///
+/// If the test failed there.
+#[must_use]
+pub fn inside_own_network_with_users(name: &str) -> bool {
+    inside(name, &[("ZTNA_E2E_USERS", "1")])
+}
+
+fn inside(name: &str, environment: &[(&str, &str)]) -> bool {
     if std::env::var_os("ZTNA_E2E_NET").is_some() {
         return true;
     }
@@ -23,6 +37,7 @@ pub fn inside_own_network(name: &str) -> bool {
     let status = Command::new(peer_scripts().join("net/enter.sh"))
         .arg(own)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
         .status()
         .expect("enter.sh runs");
     assert!(status.success(), "the test failed in its network: {status}");

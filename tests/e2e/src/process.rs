@@ -185,6 +185,25 @@ pub fn as_user(user: Option<u32>, program: &Path) -> Command {
     command
 }
 
+/// Wraps `program` so that it runs as `user` with these capabilities, as in `+net_admin,+sys_ptrace`.
+#[must_use]
+pub fn as_user_with(user: u32, capabilities: &str, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={user}"))
+        .arg(format!("--regid={user}"))
+        .args(["--clear-groups", "--no-new-privs"]);
+    for set in ["inh", "ambient", "bounding"] {
+        let flag = match set {
+            "bounding" => "--bounding-set".to_owned(),
+            _ => format!("--{set}-caps"),
+        };
+        command.arg(format!("{flag}=-all,{capabilities}"));
+    }
+    command.arg("--").arg(program);
+    command
+}
+
 /// The user `nobody`.
 pub const NOBODY: u32 = 65534;
 

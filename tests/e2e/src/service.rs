@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::person;
-use crate::process::{Running, as_user, read, run, succeed};
+use crate::process::{Running, as_user, as_user_with, read, run, succeed};
 use crate::scene::{Scene, program};
 use crate::wait::{DEADLINE, until};
 
@@ -22,6 +22,8 @@ pub struct Connector<'a> {
     folder: PathBuf,
     programs: PathBuf,
     user: Option<u32>,
+    /// What the service may do beyond an ordinary user, as in `+net_admin`.
+    capabilities: Vec<String>,
     /// Whether it opens a network device.
     is_transparent: bool,
     environment: Vec<(&'static str, String)>,
@@ -52,6 +54,7 @@ impl<'a> Connector<'a> {
             folder,
             programs,
             user,
+            capabilities: Vec::new(),
             is_transparent: false,
             environment: vec![],
             process: None,
@@ -78,6 +81,14 @@ impl<'a> Connector<'a> {
             "this would change the machine: call `inside_own_network` first"
         );
         self.is_transparent = true;
+        self
+    }
+
+    /// Gives the service these capabilities and no other, as in `CAP_NET_ADMIN`.
+    #[must_use]
+    pub fn with_capabilities(mut self, names: &[&str]) -> Self {
+        let short = |name: &&str| format!("+{}", name.trim_start_matches("CAP_").to_lowercase());
+        self.capabilities = names.iter().map(short).collect();
         self
     }
 
@@ -153,7 +164,13 @@ impl<'a> Connector<'a> {
     /// Returns the command that starts the service.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = as_user(self.user, &self.programs.join("ztnad"));
+        let program = self.programs.join("ztnad");
+        let mut command = match self.user {
+            Some(user) if !self.capabilities.is_empty() => {
+                as_user_with(user, &self.capabilities.join(","), &program)
+            }
+            Some(_) | None => as_user(self.user, &program),
+        };
         if !self.is_transparent {
             command.arg("--userspace");
         }

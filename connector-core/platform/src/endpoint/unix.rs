@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{Audience, BindError, ConnectError, Peer};
+use crate::paths::Paths;
 use crate::private::PrivateDir;
 
 /// The front-end's side of a connection.
@@ -163,13 +164,31 @@ pub(super) async fn connect(path: &Path) -> Result<ClientStream, ConnectError> {
         Err(problem) => return Err(ConnectError::Io { path, problem }),
     };
     match stream.peer_cred() {
-        Ok(server) if server.uid() == 0 || server.uid() == geteuid().as_raw() => Ok(stream),
+        Ok(server) if is_trusted(server.uid(), &path) => Ok(stream),
         Ok(server) => Err(ConnectError::Untrusted {
             path,
             user: server.uid(),
         }),
         Err(problem) => Err(ConnectError::Io { path, problem }),
     }
+}
+
+/// Returns whether a service of this user may be spoken to at `path`.
+fn is_trusted(user: u32, path: &Path) -> bool {
+    let is_appointed = || {
+        *path == Paths::system().socket
+            && path.parent().and_then(|directory| appointed(directory, 0)) == Some(user)
+    };
+    user == 0 || user == geteuid().as_raw() || is_appointed()
+}
+
+/// Returns the user to whom the administrator has given a directory: it lies where
+/// nobody else can make, give away or replace one, and only its owner writes into it.
+fn appointed(directory: &Path, administrator: u32) -> Option<u32> {
+    let is_sealed = |found: &fs::Metadata| found.is_dir() && found.mode() & 0o022 == 0;
+    let above = fs::symlink_metadata(directory.parent()?).ok()?;
+    let own = fs::symlink_metadata(directory).ok()?;
+    (is_sealed(&above) && above.uid() == administrator && is_sealed(&own)).then(|| own.uid())
 }
 
 #[cfg(test)]
@@ -211,6 +230,42 @@ mod tests {
         drop(first);
         assert!(path.exists());
         drop(second);
+    }
+
+    #[test]
+    fn a_directory_tells_who_was_appointed_only_where_the_administrator_alone_could_say_so() {
+        let root = tempfile::tempdir().unwrap();
+        let own = geteuid().as_raw();
+        let directory = root.path().join("run");
+        fs::create_dir(&directory).unwrap();
+        let set = |path: &Path, mode: u32| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(&directory, 0o755);
+
+        assert_eq!(appointed(&directory, own), Some(own));
+        // Somebody else could have made it.
+        assert_eq!(appointed(&directory, own + 1), None);
+        set(root.path(), 0o777);
+        assert_eq!(appointed(&directory, own), None);
+        set(root.path(), 0o700);
+        // Others could put a socket into it.
+        set(&directory, 0o775);
+        assert_eq!(appointed(&directory, own), None);
+        set(&directory, 0o700);
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&directory, &link).unwrap();
+        assert_eq!(appointed(&link, own), None);
+        assert_eq!(appointed(&root.path().join("missing"), own), None);
+    }
+
+    #[test]
+    fn another_users_service_is_trusted_nowhere_but_at_the_systems_place() {
+        let own = geteuid().as_raw();
+
+        assert!(is_trusted(own, Path::new("/tmp/x/ztnad.sock")));
+        assert!(is_trusted(0, Path::new("/tmp/x/ztnad.sock")));
+        assert!(!is_trusted(own + 1, Path::new("/tmp/x/ztnad.sock")));
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@
 //! other descriptor, all processes of the machine are looked through. What is not looked
 //! for is a copy that a program passed to one that asked for it: it could as well relay.
 //!
-//! Without `CAP_SYS_PTRACE`, only processes of the own user that are dumpable can be
+//! Without `CAP_SYS_PTRACE` (and, for a user other than root, `CAP_DAC_READ_SEARCH`), only processes of the own user that are dumpable can be
 //! looked into. A descendant of the holder that cannot be looked into is a doubt.
 
 mod census;
@@ -30,12 +30,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::iter;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use connector_core::access::{Program, Workload};
 use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use self::process::{Descriptor, Image, ImageId, Process, SocketLink};
 use self::sockets::Socket;
@@ -48,13 +49,25 @@ pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) ->
     let is_same_user = user == Some(own.as_raw());
     let mut owner = Owner::nobody_known(user, is_same_user);
     // Other users' processes cannot be looked into, and need not be.
-    if (is_same_user || own.is_root())
+    if (is_same_user || may_look_into_others())
         && let Some((program, process)) = attribute_patiently(&sockets)
     {
         owner.workload = Workload::Known(Arc::new(program));
         owner.process = Some(process);
     }
     Ok(owner)
+}
+
+/// Returns whether this process may look into those of other users: root, or a
+/// service that was given the right to. A process of this program never changes it.
+fn may_look_into_others() -> bool {
+    static MAY: LazyLock<bool> = LazyLock::new(|| {
+        let has = |sets: rustix::thread::CapabilitySets| {
+            sets.effective.contains(CapabilitySet::SYS_PTRACE)
+        };
+        geteuid().is_root() || capabilities(None).is_ok_and(has)
+    });
+    *MAY
 }
 
 /// Asks again where there was a doubt: a process that is starting another one shares

@@ -18,6 +18,7 @@ impl Stop {
 
     pub(super) async fn wait(&mut self) {
         tokio::select! {
+            () = crate::supervisor::stop_wished() => {}
             _ = self.ctrl_c.recv() => {}
             _ = self.shutdown.recv() => {}
         }

@@ -217,6 +217,13 @@ pub(crate) fn ranges_in_use() -> io::Result<Vec<Prefix>> {
     kernel::ranges_in_use()
 }
 
+pub(crate) fn change_resolver_file(
+    request: impl io::Read,
+    answer: impl io::Write,
+) -> io::Result<()> {
+    resolver::deputy::serve(request, answer)
+}
+
 pub(crate) fn has_traces() -> io::Result<bool> {
     nft::is_there()
 }

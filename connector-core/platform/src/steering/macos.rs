@@ -34,7 +34,7 @@ mod signals;
 mod tools;
 
 #[cfg(target_os = "macos")]
-pub(super) use self::machine::{Steering, has_traces, ranges_in_use, repair};
+pub(super) use self::machine::{Steering, change_resolver_file, has_traces, ranges_in_use, repair};
 #[cfg(target_os = "macos")]
 pub(super) use self::signals::NetworkChanges;
 

@@ -37,7 +37,7 @@ mod routes;
 mod signals;
 
 #[cfg(windows)]
-pub(super) use self::machine::{Steering, has_traces, ranges_in_use, repair};
+pub(super) use self::machine::{Steering, change_resolver_file, has_traces, ranges_in_use, repair};
 #[cfg(windows)]
 pub(super) use self::signals::NetworkChanges;
 

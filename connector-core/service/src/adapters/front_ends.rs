@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_platform::endpoint::Listener;
+use connector_platform::endpoint::{Audience, Listener};
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::answering::Answering;
@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) view: Arc<View>,
     pub(crate) granting: Granting,
     pub(crate) http: Http,
+    pub(crate) audience: Audience,
     pub(crate) events: Events,
     pub(crate) orders: Orders,
 }

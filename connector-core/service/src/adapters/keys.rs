@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connector_core::identity::SessionId;
+use connector_platform::endpoint::Audience;
 use connector_platform::private::{PrivateDir, PrivateError};
 use connector_platform::sealing::{Keeper, SealError, Sealer};
 use ed25519_dalek::SigningKey;
@@ -28,8 +29,8 @@ impl Sealers {
     ///
     /// The host's key is never left to a person's key store: while that is locked, the device
     /// would have to enrol anew.
-    pub(crate) fn find(settings: &Settings) -> Self {
-        if connector_platform::paths::is_system_service() {
+    pub(crate) fn find(settings: &Settings, audience: Audience) -> Self {
+        if audience == Audience::Machine {
             let service = Sealer::of_service();
             return Self {
                 host: service.clone(),

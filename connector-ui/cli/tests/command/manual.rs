@@ -17,7 +17,7 @@ fn the_manual_names_every_verb() {
         .filter(|verb| *verb != "help")
         .collect();
 
-    assert_eq!(verbs.len(), 25, "{}", help.stdout);
+    assert_eq!(verbs.len(), 26, "{}", help.stdout);
     for verb in verbs {
         assert!(manual.contains(&format!("| `{verb}")), "{verb}");
     }
@@ -47,6 +47,7 @@ fn the_manual_names_every_schema() {
         "delegations",
         "elevation",
         "elevations",
+        "service",
         "config",
         "doctor",
         "netcheck",
@@ -54,6 +55,28 @@ fn the_manual_names_every_schema() {
     ] {
         assert!(manual.contains(&format!("`ztna.{verb}/1`")), "{verb}");
     }
+}
+
+#[test]
+fn every_verb_has_a_page_in_roff() {
+    let names: Outcome = ztna(&["manual"]).output().unwrap().into();
+    let names: Vec<&str> = names.stdout.lines().collect();
+
+    assert_eq!(names.first(), Some(&"ztna"));
+    for verb in ["ztna-status", "ztna-policy-test"] {
+        assert!(names.contains(&verb), "{names:?}");
+    }
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.ends_with("-manual") || name.ends_with("-help"))
+    );
+    for name in names {
+        let page: Outcome = ztna(&["manual", name]).output().unwrap().into();
+        assert!(page.stdout.contains(&format!(".TH {name} 1")), "{name}");
+    }
+    let unknown: Outcome = ztna(&["manual", "ztna-fly"]).output().unwrap().into();
+    assert!(unknown.stderr.contains("ztna-fly"), "{}", unknown.stderr);
 }
 
 fn manual() -> String {

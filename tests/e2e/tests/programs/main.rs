@@ -37,6 +37,8 @@ mod secrets;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod supervised;
+#[cfg(test)]
 mod transparent;
 #[cfg(test)]
 mod trust;

@@ -4,6 +4,7 @@ mod everyday;
 mod hostile;
 mod leaks;
 mod machine;
+mod rights;
 mod rough;
 
 use std::net::IpAddr;

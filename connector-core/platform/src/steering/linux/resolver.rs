@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use tokio::sync::watch;
 
+use self::deputy::Deputy;
 use self::file::Config;
 use self::resolved::Resolved;
 use super::Entry;
 use crate::steering::journal::Journal;
 use crate::steering::{Dns, Plan};
 
+pub(super) mod deputy;
 pub(super) mod file;
 mod resolved;
 
@@ -93,7 +95,11 @@ impl Resolver {
         if there.is_exactly(&ours) {
             return Ok(false);
         }
-        file::put(path, &original, &ours).map_err(|error| about_file(&error))?;
+        match Deputy::find() {
+            Some(deputy) => deputy.put(&ours),
+            None => file::put(path, &original, &ours),
+        }
+        .map_err(|error| about_file(&error))?;
         Ok(true)
     }
 
@@ -157,10 +163,17 @@ async fn establish_link(
 /// replaced ours since. Returns whether it did.
 pub(super) fn restore(original: &Config, ours: &[u8]) -> io::Result<bool> {
     let path = Path::new(RESOLV_CONF);
-    file::tidy(path).map_err(|error| about_file(&error))?;
+    let deputy = Deputy::find();
+    if deputy.is_none() {
+        file::tidy(path).map_err(|error| about_file(&error))?;
+    }
     let is_needed = is_file_ours(original, ours)?;
     if is_needed {
-        original.restore(path).map_err(|error| about_file(&error))?;
+        match deputy {
+            Some(deputy) => deputy.restore(original),
+            None => original.restore(path),
+        }
+        .map_err(|error| about_file(&error))?;
     }
     Ok(is_needed)
 }

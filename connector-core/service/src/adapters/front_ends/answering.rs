@@ -8,7 +8,7 @@ use connector_core::access::Reason;
 use connector_core::connector::{Event, SignInMethod, Standing};
 use connector_core::identity::SessionId;
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request, Status};
-use connector_platform::endpoint;
+use connector_platform::endpoint::{self, Audience};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -36,7 +36,7 @@ pub(super) struct Answering {
     http: Http,
     events: Events,
     orders: Orders,
-    /// The numeric user whom the service runs as, where the system has such numbers.
+    /// Whose service this is, if it is one user's and the system numbers its users.
     own_user: Option<u32>,
 }
 
@@ -48,7 +48,10 @@ impl Answering {
             http: config.http,
             events: config.events,
             orders: config.orders,
-            own_user: endpoint::own_user(),
+            own_user: match config.audience {
+                Audience::Machine => None,
+                Audience::Own => endpoint::own_user(),
+            },
         }
     }
 

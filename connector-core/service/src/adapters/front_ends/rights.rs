@@ -35,8 +35,8 @@ impl Caller {
         peer.user.map(Self::User)
     }
 
-    /// Returns whose the session is that this caller asks for; `own` is the user whom the
-    /// service runs as.
+    /// Returns whose the session is that this caller asks for; `own` is the user whose
+    /// service this is, if it is one user's.
     pub(super) fn owner(self, own: Option<u32>) -> Owner {
         match self {
             Self::Administrator => Owner::of(own),

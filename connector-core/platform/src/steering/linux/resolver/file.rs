@@ -29,9 +29,9 @@ pub(crate) enum Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Content {
     bytes: Vec<u8>,
-    mode: u32,
-    user: u32,
-    group: u32,
+    pub(super) mode: u32,
+    pub(super) user: u32,
+    pub(super) group: u32,
     modified: (i64, i64),
 }
 
@@ -290,7 +290,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// The first line of what we write.
-const MARKER: &[u8] =
+pub(super) const MARKER: &[u8] =
     b"# Written by the ZTNA connector for as long as it is in use; `ztna down` restores what was here.\n";
 
 /// In the place of a time: the time of writing.

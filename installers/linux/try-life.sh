@@ -1,0 +1,104 @@
+#!/bin/sh
+# Inside the small machine of try.sh: a package's life, from the first installation to the last trace.
+set -eu
+cd /root/try
+
+fail() {
+    echo "FAILED: $1" >&2
+    journalctl --unit ztnad --unit 'ztna-resolver*' --no-pager --lines 30 >&2 || true
+    exit 1
+}
+# Tries a command for twenty seconds.
+until_so() {
+    for _ in $(seq 200); do
+        if sh -c "$2" >/dev/null 2>&1; then return; fi
+        sleep 0.1
+    done
+    fail "not in time: $1"
+}
+now() { date +%s%N; }
+since() { echo $((($(now) - $1) / 1000000)) ms; }
+files() { find / -xdev -path /root -prune -o -path /var/log -prune -o -path /var/cache -prune -o -path '/var/lib/dpkg' -prune -o -print | sort; }
+machine() { nft list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; stat -c '%A %u %g %Y %N' /etc/resolv.conf; cat /etc/resolv.conf; }
+is_steered='ztna status | grep -q "taken through"'
+main() { systemctl show ztnad --property=MainPID --value; }
+
+printf 'nameserver 192.0.2.53\nsearch example.org\n' >/etc/resolv.conf
+chmod 0644 /etc/resolv.conf
+# Run for the first time, it makes files of its own.
+systemd-sysusers
+machine >/root/machine.before
+files >/root/files.before
+
+dpkg --install first.deb >/dev/null 2>&1 || fail "the package cannot be installed"
+systemctl --quiet is-enabled ztnad.service ztna-resolver.socket || fail "the units are not enabled"
+systemctl --quiet is-active ztnad.service && fail "the service runs without a company"
+echo "installed: enabled, and waiting for a company"
+
+./ztna-lab --end-with-stdin </dev/zero >lab.out 2>lab.err &
+until_so "the lab" "grep -q enrolment_token lab.out"
+says() { grep enrolment_token lab.out | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/"; }
+says enrolment_token >/etc/ztna/enrolment-token
+cat >/etc/ztna/config.toml <<TOML
+[control_plane]
+url = "$(says control_plane)"
+policy_key = "$(says policy_key)"
+dns_suffixes = ["corp.test"]
+enrolment_token_file = "/etc/ztna/enrolment-token"
+TOML
+begun=$(now)
+systemctl start ztnad.service || fail "the service does not start"
+ztna status --check live || fail "the service does not answer"
+echo "started: answers after $(since "$begun")"
+until_so "traffic is taken" "$is_steered"
+grep -q "Written by the ZTNA connector" /etc/resolv.conf || fail "the deputy did not write"
+[ "$(ps -o user= -p "$(main)")" = ztna ] || fail "the service does not run as its user"
+grep -q '^CapEff:.*0000000000081404$' "/proc/$(main)/status" || fail "the service has other capabilities"
+grep -q '^Seccomp:.*2$' "/proc/$(main)/status" || fail "system calls are not filtered"
+setpriv --reuid=65534 --regid=65534 --clear-groups ztna service status || fail "its state is no secret"
+
+# The guard must be there at every moment of an upgrade.
+cat >watch.sh <<'WATCH'
+while [ ! -e stop ]; do nft list table inet ztna >/dev/null 2>&1 || echo gone; echo looked; done
+WATCH
+sh watch.sh >guard.log &
+watch=$!
+for package in newer first; do
+    dpkg --install --force-downgrade "$package.deb" >/dev/null 2>&1 || fail "$package.deb cannot be installed"
+    begun=$(now)
+    until_so "traffic is taken after $package.deb" "$is_steered"
+    ztna status | grep -q "signed in" || fail "no state after $package.deb"
+    echo "changed to $package.deb: traffic is taken $(since "$begun") after"
+done
+touch stop
+wait "$watch"
+grep -q gone guard.log && fail "the guard was away during an upgrade"
+echo "the guard was there each of $(grep -c looked guard.log) times that it was looked for"
+
+# The service is stuck: systemd notices.
+mkdir -p /run/systemd/system/ztnad.service.d
+printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/ztnad.service.d/try.conf
+systemctl daemon-reload
+systemctl restart ztnad.service
+stuck=$(main)
+kill -STOP "$stuck"
+until_so "a stuck service is replaced" "[ \$(systemctl show ztnad --property=MainPID --value) != $stuck ] && ztna status --check live"
+rm -r /run/systemd/system/ztnad.service.d
+systemctl daemon-reload
+echo "a stuck service was replaced"
+
+until_so "traffic is taken" "$is_steered"
+kill -KILL "$(main)"
+dpkg --remove ztna >/dev/null 2>&1 || fail "the package cannot be removed"
+machine | diff /root/machine.before - || fail "removing left something on the machine"
+[ -s /var/lib/ztna/host.key ] || fail "removing took the keys"
+echo "removed: the machine is as it was, the state is kept"
+
+kill %1 2>/dev/null || true
+dpkg --purge ztna >/dev/null 2>&1 || fail "the package cannot be purged"
+! getent passwd ztna || fail "the user is left"
+! getent group ztna || fail "the group is left"
+files | diff /root/files.before - | grep '^>' && fail "purging left files"
+find / -xdev \( -nouser -o -nogroup \) -not -path '/proc/*' | grep . && fail "purging left files of nobody's"
+systemctl --quiet is-active ztna-resolver.socket && fail "the socket is left"
+echo "purged: nothing is left"

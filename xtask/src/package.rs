@@ -1,0 +1,223 @@
+//! `cargo xtask package`: what people install, from the binaries to `.deb` and `.rpm`.
+
+mod deb;
+mod elf;
+mod notices;
+mod rpm;
+mod sbom;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+
+use self::tree::Tree;
+use crate::process::{cargo, output, run, say};
+use crate::workspace::Workspace;
+
+/// Makes packages for Linux
+#[derive(Args, Debug)]
+pub(crate) struct PackageArgs {
+    /// Packages unoptimised binaries, marked as such: for trying the packages, not for people
+    #[arg(long)]
+    debug: bool,
+
+    /// Gives the packages this version instead of the workspace's: for trying upgrades
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+
+    /// Takes the .deb through its life in a clean Debian with systemd; needs root, mmdebstrap and a mirror
+    #[arg(long = "try")]
+    trial: bool,
+}
+
+/// What all packages are made from.
+#[derive(Debug)]
+pub(crate) struct Making {
+    /// The packages' version.
+    version: String,
+    /// Seconds since 1970 that everything in the packages bears, so that the same sources give the same bytes.
+    epoch: u64,
+    /// Where the repository is.
+    root: PathBuf,
+    /// Where to work.
+    folder: PathBuf,
+    /// The built programs.
+    binaries: PathBuf,
+    /// What `cargo metadata` says for this system.
+    metadata: Value,
+    /// The newest C library's version that the programs ask for.
+    libc: String,
+}
+
+/// Builds, checks what was built, and packages it twice to see that nothing depends on the moment.
+///
+/// # Errors
+/// Says what is too large, linked to a foreign library or not reproducible, and which tool is missing.
+pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    let making = prepare(args, &workspace)?;
+    let tree = Tree::stage(&making)?;
+    let deb = twice(&making, &tree, "deb", deb::build)?;
+    if args.trial {
+        live(&workspace, &deb, &making.folder)?;
+    }
+    let mut made = vec![deb];
+    if rpm::is_possible() {
+        made.push(twice(&making, &tree, "rpm", rpm::build)?);
+    } else {
+        say("no .rpm: rpmbuild is not installed (Debian: `apt-get install rpm`)");
+    }
+    for package in made {
+        let size = fs::metadata(&package)?.len();
+        say(&format!("made {} ({size} bytes)", package.display()));
+    }
+    Ok(())
+}
+
+/// Has the package installed, upgraded, removed and purged in a small machine.
+fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<()> {
+    run(cargo()
+        .args(["build", "--locked", "--workspace", "--bins"])
+        .current_dir(workspace.root()))?;
+    let script = workspace.root().join("installers/linux/try.sh");
+    run(std::process::Command::new(script)
+        .arg(package)
+        .arg(workspace.target().join("debug/ztna-lab"))
+        .arg(folder.join("try")))
+}
+
+fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> {
+    let mut build = cargo();
+    build
+        .args(["build", "--locked"])
+        .current_dir(workspace.root());
+    if args.debug {
+        // As everything else here is built, so that nothing is compiled anew.
+        build.args(["--workspace", "--bins"]);
+    } else {
+        build.args(["--release", "--package", "connector-service"]);
+        build.args(["--package", "connector-cli"]);
+    }
+    run(&mut build)?;
+    let built = workspace
+        .target()
+        .join(if args.debug { "debug" } else { "release" });
+    let metadata = metadata(workspace)?;
+    let mut version = match &args.version {
+        Some(version) => version.clone(),
+        None => workspace_version(&metadata)?,
+    };
+    if args.debug {
+        version.push_str("~debug");
+    }
+    let folder = workspace.target().join("package");
+    // What an earlier run left would be packaged again.
+    if folder.join("work").exists() {
+        fs::remove_dir_all(folder.join("work"))?;
+    }
+    let binaries = folder.join("work/bin");
+    fs::create_dir_all(&binaries)?;
+    let mut libc = String::new();
+    for program in PROGRAMS {
+        let stripped = binaries.join(program);
+        fs::copy(built.join(program), &stripped)?;
+        run(std::process::Command::new("strip")
+            .arg("--strip-all")
+            .arg(&stripped))?;
+        libc = libc.max(elf::check(&stripped)?);
+    }
+    let size = fs::metadata(binaries.join("ztnad"))?.len();
+    say(&format!("ztnad has {size} bytes, of {LARGEST_SERVICE}"));
+    ensure!(
+        args.debug || size <= LARGEST_SERVICE,
+        "ztnad has {size} bytes, more than {LARGEST_SERVICE}: look at `cargo tree --duplicates` and at new dependencies"
+    );
+    Ok(Making {
+        version,
+        epoch: epoch(workspace)?,
+        root: workspace.root().to_owned(),
+        folder,
+        binaries,
+        metadata,
+        libc,
+    })
+}
+
+/// Makes a package, and again elsewhere: both must be the same, byte by byte.
+fn twice(
+    making: &Making,
+    tree: &Tree,
+    kind: &str,
+    build: fn(&Making, &Tree, &Path) -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<PathBuf> {
+    let [first, second] = ["first", "second"].map(|run| making.folder.join("work").join(run));
+    let (first, second) = (
+        build(making, tree, &first.join(kind))?,
+        build(making, tree, &second.join(kind))?,
+    );
+    if fs::read(&first)? != fs::read(&second)? {
+        bail!(
+            "{} and {} were made from the same files and differ: `diffoscope` tells where",
+            first.display(),
+            second.display()
+        );
+    }
+    let name = first.file_name().context("a package has a name")?;
+    let made = making.folder.join(name);
+    fs::copy(&first, &made)?;
+    Ok(made)
+}
+
+fn metadata(workspace: &Workspace) -> anyhow::Result<Value> {
+    let target = output(std::process::Command::new("rustc").arg("-vV"))
+        .and_then(|text| {
+            let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
+            Some(host.to_owned())
+        })
+        .context("rustc does not tell which system this is")?;
+    let text = output(
+        cargo()
+            .args(["metadata", "--locked", "--format-version", "1"])
+            .args(["--filter-platform", &target])
+            .current_dir(workspace.root()),
+    )
+    .context("cargo does not describe the workspace")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn workspace_version(metadata: &Value) -> anyhow::Result<String> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let mut versions = packages
+        .filter(|package| package["name"] == "connector-service")
+        .filter_map(|package| package["version"].as_str());
+    Ok(versions
+        .next()
+        .context("the service has no version")?
+        .to_owned())
+}
+
+/// `SOURCE_DATE_EPOCH`, else the time of the last commit.
+fn epoch(workspace: &Workspace) -> anyhow::Result<u64> {
+    let told = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let text = told.or_else(|| {
+        output(
+            std::process::Command::new("git")
+                .args(["log", "-1", "--format=%ct"])
+                .current_dir(workspace.root()),
+        )
+    });
+    let text = text.context("set SOURCE_DATE_EPOCH: this is no git repository")?;
+    text.trim()
+        .parse()
+        .with_context(|| format!("SOURCE_DATE_EPOCH is {text:?}, and no number of seconds"))
+}
+
+/// What is installed.
+const PROGRAMS: [&str; 2] = ["ztnad", "ztna"];
+
+/// The budget of the service's program, stripped.
+const LARGEST_SERVICE: u64 = 15_000_000;
