@@ -43,7 +43,11 @@ pub enum Request {
         limit: usize,
     },
     /// Stops admitting connections and ends the open ones: [`Reply::Done`].
-    Down,
+    Down {
+        /// Admits connections again by itself after so long; without it, at [`Request::Up`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
     /// Signs in: [`Reply::SignInPage`] as soon as the person has to act, then
     /// [`Reply::Identity`].
     Login,
@@ -226,6 +230,11 @@ mod tests {
                     limit: 20,
                 },
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
+            ),
+            (Request::Down { seconds: None }, r#"{"request":"down"}"#),
+            (
+                Request::Down { seconds: Some(900) },
+                r#"{"request":"down","seconds":900}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
             (Request::AccessRequests, r#"{"request":"access_requests"}"#),

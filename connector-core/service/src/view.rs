@@ -9,6 +9,7 @@ use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
 use connector_core::identity::Session;
 use connector_core::posture::{Check, Facts, Verdict};
+use connector_core::time::Moment;
 use connector_ipc::{
     CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
     ResourceState, SettingReport, SiteReport, Standing, Status, TunnelReport,
@@ -34,6 +35,8 @@ pub(crate) struct Snapshot {
     pub(crate) session: Option<Session>,
     pub(crate) organisation: Option<Organisation>,
     pub(crate) version: Option<Version>,
+    pub(crate) configuration_ends: Option<Moment>,
+    pub(crate) paused_until: Option<Moment>,
     pub(crate) policy_mode: Option<PolicyMode>,
     pub(crate) checks: Vec<Check>,
     pub(crate) facts: Facts,
@@ -48,6 +51,8 @@ impl Snapshot {
             session: connector.session().cloned(),
             organisation: configuration.map(|known| known.organisation.clone()),
             version: configuration.map(|known| known.version),
+            configuration_ends: configuration.map(|known| known.expires_at),
+            paused_until: connector.paused_until(),
             policy_mode: configuration.map(|known| known.policy.mode),
             checks: connector.checks().to_vec(),
             facts: connector.facts().clone(),
@@ -79,6 +84,7 @@ impl View {
         let control = self.control.borrow().clone();
         let tunnel = self.tunnel();
         let standing = standing(&snapshot, &tunnel);
+        let now = clock::now();
         Status {
             standing,
             summary: summary(standing, &snapshot, &control),
@@ -100,6 +106,13 @@ impl View {
             control_plane: self.control_plane.to_string(),
             control_plane_reachable: control.reachable,
             configuration_version: snapshot.version.map(|Version(version)| version),
+            configuration_expires_at: snapshot
+                .configuration_ends
+                .map(|ends| convert::ahead(ends, now)),
+            paused_until: snapshot
+                .paused_until
+                .filter(|_| standing == Standing::Paused)
+                .map(|until| convert::ahead(until, now)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

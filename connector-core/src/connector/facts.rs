@@ -11,7 +11,7 @@ use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals}
 use crate::identity::{HostId, Session, SessionId};
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
-use crate::time::WallTime;
+use crate::time::{Moment, WallTime};
 
 /// Something that happened in the world.
 #[derive(Debug)]
@@ -50,7 +50,10 @@ pub enum Event {
     /// The machine is in another network, or has other addresses.
     NetworkChanged,
     /// The person switched the connector off.
-    Paused,
+    Paused {
+        /// When it switches itself on again; none if only the person does.
+        until: Option<Moment>,
+    },
     /// Other policies are in force.
     PolicyChanged {
         /// The commit that names them.
@@ -115,7 +118,7 @@ impl Event {
             Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
-            | Self::Paused
+            | Self::Paused { .. }
             | Self::PolicyChanged { .. }
             | Self::PostureMeasured(_)
             | Self::PostureRefreshRequested

@@ -50,7 +50,7 @@ pub(crate) async fn up(service: &Service, printer: &Printer) -> Result<Exit, Fai
 
 /// Switches off.
 pub(crate) async fn down(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
-    service.order(&Request::Down).await?;
+    service.order(&Request::Down { seconds: None }).await?;
     let text = "Switched off. Protected applications cannot be reached until `ztna up`.";
     printer.print(&paragraph("", text, printer.screen()))?;
     Ok(Exit::Success)

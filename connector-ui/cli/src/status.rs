@@ -491,6 +491,8 @@ Service        ztnad 0.1.0
             control_plane: "https://control.corp.test".into(),
             control_plane_reachable: true,
             configuration_version: Some(17),
+            configuration_expires_at: None,
+            paused_until: None,
             version: "0.1.0".into(),
         }
     }

@@ -11,6 +11,7 @@ use connector_core::control::SessionGrant;
 use connector_core::jws::PublicKey;
 use connector_core::testing::Company as Decisions;
 use connector_core::time::Moment;
+use lab::clock::Clock;
 use lab::running::Lab;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -304,7 +304,7 @@ fn version_answers_with_and_without_a_service() {
 fn orders_are_carried_out_and_confirmed() {
     for (verb, request, confirmation) in [
         ("up", Request::Up, "Switched on."),
-        ("down", Request::Down, "Switched off."),
+        ("down", Request::Down { seconds: None }, "Switched off."),
         ("logout", Request::Logout, "Signed out."),
     ] {
         let service = FakeService::answering([Reply::Done]);

@@ -7,10 +7,12 @@ use std::time::Duration;
 use connector_core::connector::{Event, SignInMethod, Standing};
 use connector_core::identity::SessionId;
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
+use connector_platform::clock;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use self::following::Followers;
 use super::super::granting::Granting;
 use super::super::policies::Shelf;
 use super::super::sign_in::Stage;
@@ -18,6 +20,7 @@ use super::super::{Events, Order, Orders};
 use super::connection::Connection;
 use crate::view::View;
 
+mod following;
 mod granting;
 mod policy;
 mod why;
@@ -28,6 +31,7 @@ pub(super) struct Answering {
     granting: Granting,
     events: Events,
     orders: Orders,
+    followers: Followers,
 }
 
 impl Answering {
@@ -37,6 +41,7 @@ impl Answering {
             granting,
             events,
             orders,
+            followers: Followers::default(),
         }
     }
 
@@ -49,7 +54,7 @@ impl Answering {
                 denied,
                 limit,
             } => return self.decisions(follow, denied, limit, to).await,
-            Request::Down => self.switch(Event::Paused).await,
+            Request::Down { seconds } => self.pause(seconds).await,
             Request::Login => return self.login(to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
             Request::PolicyLog => self.policies(policy::log).await,
@@ -88,7 +93,9 @@ impl Answering {
                 granting::ask(&self.view, &self.granting, wish).await
             }
             Request::Resources => Reply::Resources(self.view.resources()),
-            Request::Status { follow } => return self.status(follow, to).await,
+            Request::Status { follow } => {
+                return following::status(&self.view, &self.followers, follow, to).await;
+            }
             Request::Up => self.switch(Event::Resumed).await,
             Request::Whoami => match self.view.identity() {
                 Some(identity) => Reply::Identity(identity),
@@ -131,6 +138,18 @@ impl Answering {
             Ok(()) => Reply::Done,
             Err(problem) => failed(FailureKind::Internal, &problem, None),
         }
+    }
+
+    async fn pause(&self, seconds: Option<u64>) -> Reply {
+        if seconds.is_some_and(|seconds| seconds == 0 || seconds > LONGEST_BREAK) {
+            return failed(
+                FailureKind::BadRequest,
+                "a pause lasts from one second to thirty days",
+                Some("Ask for another time, or for none: then it lasts until `ztna up`."),
+            );
+        }
+        let until = seconds.map(|seconds| clock::moment() + Duration::from_secs(seconds));
+        self.switch(Event::Paused { until }).await
     }
 
     /// Looks at the policies, on a thread that may wait.
@@ -234,32 +253,6 @@ impl Answering {
         }
     }
 
-    async fn status(&self, follow: bool, to: &mut Connection) -> io::Result<()> {
-        let mut shown = self.view.status();
-        to.send(&Reply::Status(Box::new(shown.clone()))).await?;
-        if !follow {
-            return Ok(());
-        }
-        let mut snapshot = self.view.snapshot.clone();
-        let mut control = self.view.control.clone();
-        let mut tunnel = self.view.tunnel.changes();
-        let mut refresh = tokio::time::interval(REFRESH);
-        loop {
-            tokio::select! {
-                changed = snapshot.changed() => if changed.is_err() { return Ok(()) },
-                changed = control.changed() => if changed.is_err() { return Ok(()) },
-                changed = tunnel.changed() => if changed.is_err() { return Ok(()) },
-                _ = refresh.tick() => {}
-                () = to.gone() => return Ok(()),
-            }
-            let status = self.view.status();
-            if status != shown {
-                shown = status;
-                to.send(&Reply::Status(Box::new(shown.clone()))).await?;
-            }
-        }
-    }
-
     async fn decisions(
         &self,
         follow: bool,
@@ -322,5 +315,5 @@ const EFFECT_LIMIT: Duration = Duration::from_secs(1);
 /// Every check of a large pack, on a slow disk.
 const MEASURING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a followed status shows new byte counts.
-const REFRESH: Duration = Duration::from_secs(1);
+/// Nobody means a longer one; in seconds.
+const LONGEST_BREAK: u64 = 30 * 86_400;
