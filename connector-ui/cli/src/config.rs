@@ -3,12 +3,12 @@
 use connector_ipc::{Reply, Request, SettingReport};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::ConfigArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone};
+use connector_client::{Service, ServiceError};
 
 /// Shows the settings.
 pub(crate) async fn run(
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Settings(settings) = service.ask(&Request::Config).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.config/1", json!({ "settings": settings }))?,

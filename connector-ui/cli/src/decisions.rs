@@ -3,13 +3,13 @@
 use connector_ipc::{DecisionReport, Outcome, Reply, Request, WorkloadReport};
 use serde_json::json;
 
-use crate::client::{ONE_ANSWER, Service};
 use crate::command::DecisionsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, flow};
 use crate::text::{Screen, Tone};
 use crate::time;
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 
 /// Lists decisions, oldest first.
 pub(crate) async fn run(
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     if args.follow {
         loop {
             let Reply::Decision(decision) = replies.next_whenever().await? else {
-                return Err(Failure::Unexpected);
+                return Err(ServiceError::Unexpected.into());
             };
             match args.format.json {
                 true => printer.json_line("ztna.decision/1", json!(decision))?,
@@ -58,7 +58,7 @@ pub(crate) async fn run(
             | Reply::Settings(_)
             | Reply::SignInPage { .. }
             | Reply::Status(_)
-            | Reply::Welcome(_) => return Err(Failure::Unexpected),
+            | Reply::Welcome(_) => return Err(ServiceError::Unexpected.into()),
         }
     }
     match args.format.json {

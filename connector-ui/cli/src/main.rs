@@ -1,8 +1,6 @@
 //! `ztna`: shows and steers the connector's service.
 
 mod audit;
-mod browser;
-mod client;
 mod command;
 mod config;
 mod decisions;
@@ -25,8 +23,8 @@ mod why;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use connector_client::Service;
 
-use crate::client::Service;
 use crate::command::{Cli, Verb};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -45,7 +43,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
-    let service = Service::new(cli.global.socket, cli.global.timeout);
+    let client = concat!("ztna ", env!("CARGO_PKG_VERSION"));
+    let service = Service::new(client, cli.global.socket, cli.global.timeout);
     match cli.verb {
         Verb::Audit(verb) => audit::run(&verb, printer),
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),

@@ -3,13 +3,13 @@
 use connector_ipc::{CheckReport, Finding, PostureReport, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::PostureArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::status::trust_level;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, plural};
+use connector_client::{Service, ServiceError};
 
 /// Shows the checks, measured again if that is wanted.
 pub(crate) async fn run(
@@ -21,7 +21,7 @@ pub(crate) async fn run(
         refresh: args.refresh,
     };
     let Reply::Posture(posture) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.posture/1", json!(posture))?,

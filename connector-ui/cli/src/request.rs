@@ -3,13 +3,13 @@
 use connector_ipc::{AccessRequestReport, AccessRequestStatus, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::{Format, RequestArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, paragraph, seconds};
 use crate::time;
+use connector_client::{Service, ServiceError};
 
 /// Asks for access.
 pub(crate) async fn ask(
@@ -24,7 +24,7 @@ pub(crate) async fn ask(
         seconds: args.seconds,
     };
     let Reply::AccessRequest(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.request/1", json!(report))?,
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::AccessRequests(reports) = service.ask(&Request::AccessRequests).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.requests/1", json!({ "requests": reports }))?,

@@ -3,12 +3,12 @@
 use connector_ipc::{Reply, Request, ResourceReport, ResourceState};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, paragraph};
+use connector_client::{Service, ServiceError};
 
 /// Lists the protected applications.
 pub(crate) async fn run(
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Resources(resources) = service.ask(&Request::Resources).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.resources/1", json!({ "resources": resources }))?,

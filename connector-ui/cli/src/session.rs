@@ -3,14 +3,14 @@
 use connector_ipc::{Identity, Reply, Request, Standing};
 use serde_json::json;
 
-use crate::browser::{Opener, WebPage};
-use crate::client::{ONE_SIGN_IN, Replies, Service};
 use crate::command::{Format, LoginArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::Table;
 use crate::text::{Screen, paragraph};
 use crate::time;
+use connector_client::browser::{Opener, WebPage};
+use connector_client::{ONE_SIGN_IN, Replies, Service, ServiceError};
 
 /// Signs in, until the person is done, gives up or takes too long.
 pub(crate) async fn login(
@@ -63,7 +63,7 @@ pub(crate) async fn whoami(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Identity(identity) = service.ask(&Request::Whoami).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.whoami/1", json!(identity))?,
@@ -96,7 +96,7 @@ async fn sign_in(
     show(&page, args, printer)?;
     loop {
         let step = next_step(&mut replies).await.map_err(|failure| {
-            if let Failure::TimedOut(seconds) = failure {
+            if let Failure::Service(ServiceError::TimedOut(seconds)) = failure {
                 Failure::SignInTimedOut(seconds)
             } else {
                 failure
@@ -142,7 +142,7 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::Resources(_)
         | Reply::Settings(_)
         | Reply::Status(_)
-        | Reply::Welcome(_) => Err(Failure::Unexpected),
+        | Reply::Welcome(_) => Err(ServiceError::Unexpected.into()),
     }
 }
 

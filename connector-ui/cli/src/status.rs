@@ -6,7 +6,6 @@ use connector_ipc::{
 };
 use serde_json::json;
 
-use crate::client::{ONE_ANSWER, Service};
 use crate::command::{Probe, StatusArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -14,6 +13,7 @@ use crate::session::display_name;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, bytes, clean, micros, paragraph, plural, width};
 use crate::time;
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 
 /// Shows the status once, at each change, or as an exit code only.
 pub(crate) async fn run(
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     let mut reply = replies.next().await?;
     loop {
         let Reply::Status(status) = reply else {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected.into());
         };
         match (args.format.json, args.watch) {
             (true, true) => printer.json_line(SCHEMA, json!(status))?,

@@ -3,12 +3,12 @@
 use connector_ipc::VERSION;
 use serde_json::{Value, json};
 
-use crate::client::Service;
 use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::Table;
 use crate::text::Screen;
+use connector_client::Service;
 
 /// Shows the versions.
 pub(crate) async fn run(

@@ -6,7 +6,6 @@ use std::path::Path;
 use connector_ipc::{AccessReport, Outcome, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::WhyArgs;
 use crate::decisions::outcome;
 use crate::exit::{Exit, Failure};
@@ -15,6 +14,7 @@ use crate::posture::add_check;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, micros, paragraph, seconds};
 use crate::time;
+use connector_client::{Service, ServiceError};
 
 /// Asks the service, without connecting; the exit code is the answer.
 pub(crate) async fn run(
@@ -28,7 +28,7 @@ pub(crate) async fn run(
         program: args.program.as_deref().map(program).transpose()?,
     };
     let Reply::Access(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.why/1", json!(report))?,

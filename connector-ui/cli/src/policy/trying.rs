@@ -9,13 +9,13 @@ use connector_ipc::{
 };
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::{ReplayArgs, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, Tone, paragraph, plural};
 use crate::time;
+use connector_client::{Service, ServiceError};
 
 /// Puts a table to a commit; the exit code tells whether all of it is true.
 pub(super) async fn test(
@@ -28,7 +28,7 @@ pub(super) async fn test(
         table: read(&args.file)?,
     };
     let Reply::PolicyTest(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.policy_test/1", json!(report))?,
@@ -51,7 +51,7 @@ pub(super) async fn replay(
         since: args.since,
     };
     let Reply::PolicyReplay(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.policy_replay/1", json!(report))?,
