@@ -34,6 +34,7 @@ need_programs() {
     command -v "$program" >/dev/null || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
   done <<'LIST'
 curl curl
+dbus-daemon dbus-daemon
 ip iproute2
 node nodejs
 npm npm

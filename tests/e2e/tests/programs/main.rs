@@ -34,3 +34,5 @@ mod secrets;
 mod signals;
 #[cfg(test)]
 mod transparent;
+#[cfg(test)]
+mod tray;
