@@ -33,16 +33,24 @@ struct Options {
     socket: Option<PathBuf>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let client = concat!("ztna-tray ", env!("CARGO_PKG_VERSION"));
     let service = Arc::new(Service::new(client, options.socket, None));
-    let texts = Texts::new(Language::choose(desktop::locales()));
+    let language = Language::choose(desktop::locales());
+    let first = view::menu(&Snapshot::NotRunning, &Texts::new(language), clock());
+    desktop::run(first, move |desktop, choices| {
+        run(service, language, desktop, choices)
+    })
+}
 
-    let (chosen, choices) = mpsc::channel(MAX_CHOICES);
-    let first = view::menu(&Snapshot::NotRunning, &texts, clock());
-    let desktop = Desktop::open(first, chosen).await?;
+/// Follows the service and the person, until the person has enough of it.
+async fn run(
+    service: Arc<Service>,
+    language: Language,
+    desktop: Desktop,
+    choices: mpsc::Receiver<Action>,
+) {
     let (shown, snapshots) = watch::channel(Snapshot::NotRunning);
     let (again, asked) = watch::channel(());
     let tray = Tray {
@@ -50,13 +58,12 @@ async fn main() -> anyhow::Result<()> {
         notices: Notices::default(),
         before: Snapshot::NotRunning,
         choices: Choices::new(Arc::clone(&service), again),
-        texts,
+        texts: Texts::new(language),
     };
     tokio::select! {
         () = link::follow(&service, &shown, asked) => {}
         () = tray.run(snapshots, choices) => {}
     }
-    Ok(())
 }
 
 /// What the program does once it is seen.
@@ -131,9 +138,6 @@ fn clock() -> Clock {
         ahead: now.offset().local_minus_utc().into(),
     }
 }
-
-/// A person chooses one thing at a time.
-const MAX_CHOICES: usize = 16;
 
 /// How often times that are shown as minutes are looked at.
 const TIMES_CHANGE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use connector_ipc::{
 };
 
 use crate::texts::Texts;
-use crate::view::{Action, Clock, Known, Snapshot, is_silent, one_line};
+use crate::view::{Action, Clock, Known, Snapshot, is_silent, one_line, paragraph};
 
 /// A message to the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,9 +196,9 @@ impl Notices {
             if !self.is_news(Topic::Refused, &target, REPEATING, clock.now) {
                 continue;
             }
-            let mut body = one_line(&decision.message);
+            let mut body = paragraph(&decision.message);
             if let Some(remedy) = &decision.remedy {
-                body = format!("{body} {}", one_line(remedy));
+                body = format!("{body} {}", paragraph(remedy));
             }
             notices.push(Notice {
                 title: texts.say_with("notice-refused-title", [("target", target.into())]),
@@ -309,7 +309,7 @@ fn unmet(known: &Known, texts: &Texts) -> String {
             "notice-posture-lost-body",
             [
                 ("title", one_line(&check.title).into()),
-                ("remedy", one_line(&check.remedy).into()),
+                ("remedy", paragraph(&check.remedy).into()),
             ],
         ),
         None => texts.say("notice-posture-lost-plain"),

@@ -211,6 +211,30 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
 /// Returns a text from outside as one line that is not too long for a menu, without anything
 /// that steers how it is shown.
 pub(crate) fn one_line(text: &str) -> String {
+    cut(text, LONGEST_LABEL)
+}
+
+/// Returns a text from outside as one paragraph, without anything that steers how it is shown.
+pub(crate) fn paragraph(text: &str) -> String {
+    cut(text, LONGEST_PARAGRAPH)
+}
+
+/// Returns a paragraph as lines of a menu, which breaks none by itself.
+fn broken(paragraph: &str) -> Vec<Entry> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in paragraph.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(one_line(word)),
+        }
+    }
+    lines.into_iter().map(Entry::Text).collect()
+}
+
+fn cut(text: &str, longest: usize) -> String {
     let plain = |c: char| match c {
         // What turns the direction of writing could make a name look like another.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
@@ -219,7 +243,7 @@ pub(crate) fn one_line(text: &str) -> String {
     };
     let clean: String = text.chars().map(plain).collect();
     let mut words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = words.char_indices().nth(LONGEST_LABEL) {
+    if let Some((end, _)) = words.char_indices().nth(longest) {
         words.truncate(end);
         words.push('…');
     }
@@ -228,3 +252,9 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// Longer lines make a menu wider than small screens are.
 const LONGEST_LABEL: usize = 90;
+
+/// Where lines of a menu are broken, for those that are read rather than chosen.
+const LINE: usize = 64;
+
+/// What a service or a policy has to say; more is a mistake or a nuisance.
+const LONGEST_PARAGRAPH: usize = 400;

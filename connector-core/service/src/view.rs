@@ -249,7 +249,15 @@ fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> R
             "No gateway answers.".to_owned(),
             Some("Check the network; the connector keeps trying."),
         ),
-        Standing::Paused => ("Switched off.".to_owned(), Some("Run `ztna up`.")),
+        Standing::Paused => {
+            let until = snapshot.paused_until;
+            let message = until.map(|until| {
+                let until = convert::ahead(until, clock::now());
+                format!("Switched off until {until}.")
+            });
+            let message = message.unwrap_or_else(|| "Switched off.".to_owned());
+            (message, Some("Run `ztna up`."))
+        }
         Standing::Restricted => {
             let unmet = snapshot.verdict.unmet().len();
             let checks = if unmet == 1 {

@@ -1,5 +1,6 @@
 //! `ztna config`: the settings in force.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{Reply, Request, SettingReport};
 use serde_json::json;
 
@@ -8,7 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone};
-use connector_client::{Service, ServiceError};
 
 /// Shows the settings.
 pub(crate) async fn run(

@@ -1,5 +1,6 @@
 //! `ztna decisions`: what was permitted and denied.
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{DecisionReport, Outcome, Reply, Request, WorkloadReport};
 use serde_json::json;
 
@@ -9,7 +10,6 @@ use crate::output::Printer;
 use crate::table::{Cell, flow};
 use crate::text::{Screen, Tone};
 use crate::time;
-use connector_client::{ONE_ANSWER, Service, ServiceError};
 
 /// Lists decisions, oldest first.
 pub(crate) async fn run(

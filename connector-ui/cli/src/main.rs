@@ -50,7 +50,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
         Verb::Config(args) => config::run(&service, &args, printer).await,
         Verb::Decisions(args) => decisions::run(&service, &args, printer).await,
-        Verb::Down => session::down(&service, printer).await,
+        Verb::Down(args) => session::down(&service, &args, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,
         Verb::Logout => session::logout(&service, printer).await,
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,

@@ -2,6 +2,7 @@
 
 mod trying;
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
     CommitReport, CommitState, PolicyCommitReport, PolicyLogReport, Reply, Request,
 };
@@ -13,7 +14,6 @@ use crate::output::Printer;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, Tone, bytes, clean, paragraph};
 use crate::time;
-use connector_client::{ONE_ANSWER, Service, ServiceError};
 
 /// Shows the policies.
 pub(crate) async fn run(

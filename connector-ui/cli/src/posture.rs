@@ -1,5 +1,6 @@
 //! `ztna posture`: this device's checks.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{CheckReport, Finding, PostureReport, Reply, Request};
 use serde_json::json;
 
@@ -9,7 +10,6 @@ use crate::output::Printer;
 use crate::status::trust_level;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, plural};
-use connector_client::{Service, ServiceError};
 
 /// Shows the checks, measured again if that is wanted.
 pub(crate) async fn run(

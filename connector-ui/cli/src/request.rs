@@ -1,5 +1,6 @@
 //! `ztna request` and `ztna requests`: asking for access.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{AccessRequestReport, AccessRequestStatus, Reply, Request};
 use serde_json::json;
 
@@ -9,7 +10,6 @@ use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, paragraph, seconds};
 use crate::time;
-use connector_client::{Service, ServiceError};
 
 /// Asks for access.
 pub(crate) async fn ask(

@@ -1,5 +1,6 @@
 //! `ztna resources`: the protected applications.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{Reply, Request, ResourceReport, ResourceState};
 use serde_json::json;
 
@@ -8,7 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, paragraph};
-use connector_client::{Service, ServiceError};
 
 /// Lists the protected applications.
 pub(crate) async fn run(

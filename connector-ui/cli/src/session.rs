@@ -1,16 +1,16 @@
 //! Signing in and out, switching on and off, and who it is.
 
+use connector_client::browser::{Opener, WebPage};
+use connector_client::{ONE_SIGN_IN, Replies, Service, ServiceError};
 use connector_ipc::{Identity, Reply, Request, Standing};
 use serde_json::json;
 
-use crate::command::{Format, LoginArgs};
+use crate::command::{DownArgs, Format, LoginArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::Table;
-use crate::text::{Screen, paragraph};
+use crate::text::{self, Screen, paragraph};
 use crate::time;
-use connector_client::browser::{Opener, WebPage};
-use connector_client::{ONE_SIGN_IN, Replies, Service, ServiceError};
 
 /// Signs in, until the person is done, gives up or takes too long.
 pub(crate) async fn login(
@@ -49,9 +49,23 @@ pub(crate) async fn up(service: &Service, printer: &Printer) -> Result<Exit, Fai
 }
 
 /// Switches off.
-pub(crate) async fn down(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
-    service.order(&Request::Down { seconds: None }).await?;
-    let text = "Switched off. Protected applications cannot be reached until `ztna up`.";
+pub(crate) async fn down(
+    service: &Service,
+    args: &DownArgs,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let seconds = args.seconds;
+    service.order(&Request::Down { seconds }).await?;
+    let text = match seconds {
+        None => {
+            "Switched off. Protected applications cannot be reached until `ztna up`.".to_owned()
+        }
+        Some(seconds) => format!(
+            "Switched off. Protected applications cannot be reached for {}, or until `ztna up`.",
+            text::seconds(seconds)
+        ),
+    };
+    let text = text.as_str();
     printer.print(&paragraph("", text, printer.screen()))?;
     Ok(Exit::Success)
 }

@@ -1,5 +1,6 @@
 //! `ztna status`: one screen.
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
     GatewayReport, GatewayState, InterceptionReport, RecordsReport, Reply, Request, Standing,
     Status, TrustLevel,
@@ -13,7 +14,6 @@ use crate::session::display_name;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, bytes, clean, micros, paragraph, plural, width};
 use crate::time;
-use connector_client::{ONE_ANSWER, Service, ServiceError};
 
 /// Shows the status once, at each change, or as an exit code only.
 pub(crate) async fn run(

@@ -1,5 +1,6 @@
 //! `ztna version`: which versions there are, whether or not the service runs.
 
+use connector_client::Service;
 use connector_ipc::VERSION;
 use serde_json::{Value, json};
 
@@ -8,7 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::Table;
 use crate::text::Screen;
-use connector_client::Service;
 
 /// Shows the versions.
 pub(crate) async fn run(

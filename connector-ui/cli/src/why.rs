@@ -3,6 +3,7 @@
 use std::env;
 use std::path::Path;
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{AccessReport, Outcome, Reply, Request};
 use serde_json::json;
 
@@ -14,7 +15,6 @@ use crate::posture::add_check;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, micros, paragraph, seconds};
 use crate::time;
-use connector_client::{Service, ServiceError};
 
 /// Asks the service, without connecting; the exit code is the answer.
 pub(crate) async fn run(

@@ -376,6 +376,25 @@ fn nothing_from_outside_breaks_a_line_or_turns_it_around() {
 }
 
 #[test]
+fn long_advice_is_broken_into_lines_and_nothing_of_it_is_lost() {
+    let advice = "Open the settings, choose privacy and security, and switch the encryption of the disk on; \
+                  keep the recovery key somewhere else.";
+    let mut known = unmet(&[Finding::Fail]);
+    known.posture.as_mut().unwrap().checks[0].remedy = advice.into();
+
+    let lines = lines(&known);
+
+    let read: Vec<&str> = lines
+        .iter()
+        .skip_while(|line| !line.contains("What to do"))
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| line.trim())
+        .collect();
+    assert!(read.len() > 1 && read.iter().all(|line| line.chars().count() <= LINE));
+    assert_eq!(read.join(" "), format!("What to do: {advice}"));
+}
+
+#[test]
 fn troubles_are_warnings_as_long_as_something_works() {
     let mut interception = connected();
     interception.status.interception = Some(InterceptionReport::Failed {

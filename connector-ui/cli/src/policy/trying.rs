@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{
     PolicyReplayReport, PolicyTestReport, ReplayChange, Reply, Request, RowReport, VerdictReport,
 };
@@ -15,7 +16,6 @@ use crate::output::Printer;
 use crate::table::{Cell, Table, flow};
 use crate::text::{Screen, Tone, paragraph, plural};
 use crate::time;
-use connector_client::{Service, ServiceError};
 
 /// Puts a table to a commit; the exit code tells whether all of it is true.
 pub(super) async fn test(

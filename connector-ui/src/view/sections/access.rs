@@ -7,7 +7,7 @@ use connector_ipc::{
 };
 
 use super::super::standing::{answers, is_silent};
-use super::super::{Action, Clock, Entry, Known, one_line};
+use super::super::{Action, Clock, Entry, Known, broken, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
@@ -135,7 +135,7 @@ fn refusal(decision: &DecisionReport, known: &Known, texts: &Texts) -> Entry {
         Outcome::Revoked => texts.say_with("refused-ended", [("target", target.into())]),
         Outcome::Denied | Outcome::Permitted => target,
     };
-    let mut entries = vec![Entry::Text(one_line(&decision.message))];
+    let mut entries = broken(&paragraph(&decision.message));
     if let Some(workload) = &decision.workload {
         let program = program(&workload.path);
         entries.push(Entry::Text(
@@ -143,10 +143,8 @@ fn refusal(decision: &DecisionReport, known: &Known, texts: &Texts) -> Entry {
         ));
     }
     if let Some(remedy) = &decision.remedy {
-        let remedy = one_line(remedy);
-        entries.push(Entry::Text(
-            texts.say_with("mend", [("remedy", remedy.into())]),
-        ));
+        let remedy = paragraph(remedy);
+        entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
     }
     entries.extend(asking(decision, known, texts));
     Entry::Submenu {

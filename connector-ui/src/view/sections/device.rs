@@ -1,6 +1,6 @@
 use connector_ipc::{CheckReport, Finding};
 
-use super::super::{Action, Entry, Known, one_line};
+use super::super::{Action, Entry, Known, broken, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
@@ -44,12 +44,10 @@ fn check(check: &CheckReport, texts: &Texts) -> Entry {
         Finding::Pass => "check-passes",
         Finding::Unknown => "check-unknown",
     };
-    let mut entries = vec![Entry::Text(one_line(&check.evidence))];
+    let mut entries = broken(&paragraph(&check.evidence));
     if !check.remedy.is_empty() {
-        let remedy = one_line(&check.remedy);
-        entries.push(Entry::Text(
-            texts.say_with("mend", [("remedy", remedy.into())]),
-        ));
+        let remedy = paragraph(&check.remedy);
+        entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
     }
     Entry::Submenu {
         id: format!("check-{}", check.id),

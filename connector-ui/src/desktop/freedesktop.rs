@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use connector_ui::notices::Notice;
 use connector_ui::view::{Action, Entry, Menu};
 use ksni::menu::{StandardItem, SubMenu};
@@ -15,6 +16,28 @@ use zbus::export::futures_core::Stream;
 use zbus::fdo::RequestNameFlags;
 use zbus::zvariant::Value;
 use zbus::{Connection, MatchRule, MessageStream, message};
+
+/// Shows the icon with `first`, and runs `program` until it ends.
+///
+/// # Errors
+///
+/// Why there is no icon.
+pub(crate) fn run<P, F>(first: Menu, program: P) -> anyhow::Result<()>
+where
+    P: FnOnce(Desktop, mpsc::Receiver<Action>) -> F,
+    F: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    runtime.block_on(async {
+        let (chosen, choices) = mpsc::channel(super::MAX_CHOICES);
+        let desktop = Desktop::open(first, chosen).await?;
+        program(desktop, choices).await;
+        Ok(())
+    })
+}
 
 /// A desktop with a session bus.
 pub(crate) struct Desktop {
@@ -28,10 +51,7 @@ pub(crate) struct Desktop {
 impl Desktop {
     /// Shows the icon with `menu`; what is chosen goes to `chosen`. Where no panel shows icons
     /// yet, the icon waits for one.
-    pub(crate) async fn open(
-        menu: Menu,
-        chosen: mpsc::Sender<Action>,
-    ) -> Result<Self, DesktopError> {
+    async fn open(menu: Menu, chosen: mpsc::Sender<Action>) -> Result<Self, DesktopError> {
         let no_session = |error: &dyn std::error::Error| DesktopError::NoSession(error.to_string());
         let bus = Connection::session()
             .await
@@ -283,7 +303,7 @@ async fn listen(mut pressed: MessageStream, offers: Offers, chosen: mpsc::Sender
 
 /// Why there is no icon.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DesktopError {
+enum DesktopError {
     /// Another one is there.
     #[error("the connector's icon is there already, in this session of yours")]
     AlreadyShown,
