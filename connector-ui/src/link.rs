@@ -11,6 +11,7 @@ use connector_ipc::{
 use connector_ui::view::{Known, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Shows what the service says, for ever; `asked` says when to look at everything again.
 pub(crate) async fn follow(
@@ -86,7 +87,11 @@ async fn converse(
         };
         let Some(known) = &mut known else { continue };
         if is_stale {
-            look(service, known).await?;
+            match timeout(LOOK_LIMIT, look(service, known)).await {
+                Ok(looked) => looked?,
+                // One that hangs is as good as none, and its last word may be wrong by now.
+                Err(_) => return Ok(()),
+            }
         }
         known.refused = refused.iter().cloned().collect();
         let snapshot = Snapshot::Running(Box::new(known.clone()));
@@ -169,7 +174,7 @@ async fn ask_for_requests(
                 return;
             }
         }
-        let changed = tokio::time::timeout(pause, asked.changed()).await;
+        let changed = timeout(pause, asked.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;
         }
@@ -180,7 +185,11 @@ async fn ask_for_requests(
 const RETRY: Duration = Duration::from_millis(400);
 
 /// What changes without a word in the status: whether a resource is open, how old findings are.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// A service that hangs shows in it too.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
+
+/// Answers come from memory, within milliseconds.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 
 /// How often the company is asked about requests.
 const PENDING: Duration = Duration::from_secs(15);

@@ -70,6 +70,25 @@ fn a_person_gets_through_a_day_with_the_tray_alone() {
 }
 
 #[test]
+fn a_service_that_hangs_is_not_called_connected_on_its_last_word() {
+    let scene = Scene::new("tray-hang");
+    let lab = start_lab(&scene);
+    let mut connector = Connector::install(&scene, &lab);
+    let desktop = Desktop::start(&scene);
+    connector.start_as("alice");
+    let tray = desktop.start_tray(&scene, &connector);
+    tray.wait_for("Connected", DEADLINE);
+
+    let stopped = Instant::now();
+    connector.process().signal("STOP");
+    tray.wait_for(NOT_RUNNING, Duration::from_secs(12));
+    scene.figure("until the tray says so", stopped.elapsed());
+
+    connector.process().signal("CONT");
+    tray.wait_for("Connected", DEADLINE);
+}
+
+#[test]
 fn a_service_that_dies_is_seen_within_a_second_and_one_that_comes_back_too() {
     let scene = Scene::new("tray-kill");
     let lab = start_lab(&scene);
