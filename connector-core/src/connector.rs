@@ -44,7 +44,7 @@ use self::trusting::{Scene, Trusting};
 pub struct Connector {
     known: Known,
     measuring: Measuring,
-    paused: bool,
+    pause: Option<Pause>,
     stopping: bool,
 
     enforcer: Enforcer,
@@ -76,7 +76,7 @@ impl Connector {
         Self {
             known: Known::default(),
             measuring: Measuring::new(builtin),
-            paused: false,
+            pause: None,
             stopping: false,
             enforcer: Enforcer::default(),
             trusting: Trusting::default(),
@@ -112,14 +112,14 @@ impl Connector {
             Event::FlowRefused { flow, denial } => self.note_refused(flow, denial, now),
             Event::HostEnrolled(host) => self.known.host = Some(host),
             Event::NetworkChanged => self.renew_all(now),
-            Event::Paused => self.paused = true,
+            Event::Paused { until } => self.pause = Some(Pause { until }),
             Event::PolicyChanged { .. } => self.reconsider(now),
             Event::PostureMeasured(measurements) => self.measuring.handle_measured(measurements),
             Event::PostureRefreshRequested => self.measuring.refresh(),
             Event::Recorded { attempt, written } => {
                 self.enforcer.handle_recorded(attempt, written, now.moment);
             }
-            Event::Resumed => self.paused = false,
+            Event::Resumed => self.pause = None,
             Event::SessionOpened {
                 attempt,
                 session,
@@ -211,6 +211,7 @@ impl Connector {
             .chain(self.enforcer.poll_timeout())
             .chain(self.trusting.poll_timeout())
             .chain(self.refusals.poll_timeout())
+            .chain(self.paused_until())
             .min()
     }
 
@@ -223,11 +224,17 @@ impl Connector {
         if self.known.signing_in.is_under_way() {
             return Standing::SigningIn;
         }
-        match (self.known.signing_in.session(), self.paused) {
+        match (self.known.signing_in.session(), self.pause.is_some()) {
             (None, _) => Standing::SignedOut,
             (Some(_), true) => Standing::Paused,
             (Some(_), false) => Standing::Ready,
         }
+    }
+
+    /// Returns when the connector switches itself on again, if it is switched off for a time.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Moment> {
+        self.pause?.until
     }
 
     /// Returns the open session.
@@ -401,6 +408,7 @@ impl Connector {
     /// Drops facts that have lapsed, and publishes what follows from the rest.
     fn settle(&mut self, now: Now) {
         self.unsettled = None;
+        self.pause.take_if(|pause| pause.is_over(now.moment));
         self.known.expire_configuration(now.moment);
         let provider = self
             .known
@@ -509,7 +517,7 @@ impl Connector {
         if self.known.signing_in.session().is_none() {
             return Some(self.known.signing_in.why_signed_out());
         }
-        if self.paused {
+        if self.pause.is_some() {
             return Some(Reason::Paused.into());
         }
         let is_silent = self.known.signalling.is_silent();
@@ -518,7 +526,7 @@ impl Connector {
 
     fn publish_tunnel(&mut self) {
         let plan = match (self.known.signing_in.session(), &self.known.configuration) {
-            (Some(session), Some(configuration)) if !self.paused && !self.stopping => {
+            (Some(session), Some(configuration)) if self.pause.is_none() && !self.stopping => {
                 Some(TunnelPlan {
                     session: session.id.clone(),
                     addresses: session.addresses.clone(),
@@ -551,6 +559,18 @@ impl Connector {
             self.effects
                 .push_back(Effect::PublishAccess(Arc::clone(&self.access)));
         }
+    }
+}
+
+/// The person switched the connector off.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Option<Moment>,
+}
+
+impl Pause {
+    fn is_over(self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

@@ -156,6 +156,7 @@ enum Command {
     },
     NetworkChanged,
     SetAccess(Arc<AccessMap>),
+    SetWatched(bool),
     Stop,
 }
 
@@ -238,6 +239,12 @@ impl Transparent {
     /// Tells that the machine's addresses or routes changed.
     pub fn network_changed(&self) {
         self.shared.mailbox.send(Command::NetworkChanged);
+    }
+
+    /// Tells whether somebody looks at how the gateways are; then one that
+    /// dies is noticed soon, also where nothing is sent.
+    pub fn set_watched(&self, watched: bool) {
+        self.shared.mailbox.send(Command::SetWatched(watched));
     }
 
     /// Opens the one connection that `permit` was issued for, through the

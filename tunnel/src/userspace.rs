@@ -38,6 +38,7 @@ pub struct Userspace {
     flows: Arc<Flows>,
     sites: Mutex<Sites>,
     changes: watch::Sender<u64>,
+    watched: watch::Sender<bool>,
     keeper: JoinHandle<()>,
 }
 
@@ -131,6 +132,7 @@ impl Userspace {
             flows,
             sites: Mutex::default(),
             changes: watch::Sender::new(0),
+            watched: watch::Sender::new(false),
             keeper,
         }
     }
@@ -161,6 +163,7 @@ impl Userspace {
                     &self.budget,
                     self.settings.clock,
                     &self.changes,
+                    &self.watched,
                 ) {
                     Ok(started) => {
                         sites.sites.insert(site.id.clone(), started);
@@ -197,6 +200,12 @@ impl Userspace {
     /// not permit are reset before this returns.
     pub fn set_access(&self, access: &Arc<AccessMap>, now: Moment) {
         self.flows.review(access, now);
+    }
+
+    /// Tells whether somebody looks at how the gateways are; then one that
+    /// dies is noticed soon, also where nothing is sent.
+    pub fn set_watched(&self, watched: bool) {
+        self.watched.send_replace(watched);
     }
 
     /// Returns how each site's tunnel is.

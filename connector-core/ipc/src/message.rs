@@ -61,7 +61,11 @@ pub enum Request {
     /// Looks for what is wrong: [`Reply::Diagnosis`].
     Diagnose,
     /// Stops admitting connections and ends the open ones: [`Reply::Done`].
-    Down,
+    Down {
+        /// Admits connections again by itself after so long; without it, at [`Request::Up`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
     /// Acts in the context of another identity: [`Reply::Elevation`].
     Elevate {
         /// Whose context: what the provider calls them.
@@ -296,6 +300,11 @@ mod tests {
                     limit: 20,
                 },
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
+            ),
+            (Request::Down { seconds: None }, r#"{"request":"down"}"#),
+            (
+                Request::Down { seconds: Some(900) },
+                r#"{"request":"down","seconds":900}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
             (Request::AccessRequests, r#"{"request":"access_requests"}"#),

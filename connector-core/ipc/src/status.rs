@@ -38,6 +38,12 @@ pub struct Status {
     pub control_plane_reachable: bool,
     /// The version of the signed configuration in force.
     pub configuration_version: Option<u64>,
+    /// When that configuration lapses unless the control plane renews it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration_expires_at: Option<String>,
+    /// When the connector switches itself on again, if it is switched off for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<String>,
     /// The service's version.
     pub version: String,
 }

@@ -11,6 +11,7 @@ use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
 use connector_core::identity::{Owner, Session};
 use connector_core::posture::{Check, Facts, Verdict};
+use connector_core::time::Moment;
 use connector_core::trust::{Granted, Refused};
 use connector_ipc::{
     CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) owner: Option<Owner>,
     pub(crate) organisation: Option<Organisation>,
     pub(crate) version: Option<Version>,
+    pub(crate) configuration_ends: Option<Moment>,
+    pub(crate) paused_until: Option<Moment>,
     pub(crate) policy_mode: Option<PolicyMode>,
     pub(crate) checks: Vec<Check>,
     pub(crate) facts: Facts,
@@ -56,6 +59,8 @@ impl Snapshot {
             owner: connector.owner(),
             organisation: configuration.map(|known| known.organisation.clone()),
             version: configuration.map(|known| known.version),
+            configuration_ends: configuration.map(|known| known.expires_at),
+            paused_until: connector.paused_until(),
             policy_mode: configuration.map(|known| known.policy.mode),
             checks: connector.checks().to_vec(),
             facts: connector.facts().clone(),
@@ -92,6 +97,7 @@ impl View {
         let control = self.control.borrow().clone();
         let tunnel = self.tunnel();
         let standing = standing(&snapshot, &tunnel);
+        let now = clock::now();
         Status {
             standing,
             summary: summary(standing, &snapshot, &control),
@@ -113,6 +119,13 @@ impl View {
             control_plane: self.control_plane.to_string(),
             control_plane_reachable: control.reachable,
             configuration_version: snapshot.version.map(|Version(version)| version),
+            configuration_expires_at: snapshot
+                .configuration_ends
+                .map(|ends| convert::ahead(ends, now)),
+            paused_until: snapshot
+                .paused_until
+                .filter(|_| standing == Standing::Paused)
+                .map(|until| convert::ahead(until, now)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -141,6 +154,8 @@ impl View {
             control_plane: self.control_plane.to_string(),
             control_plane_reachable: self.control.borrow().reachable,
             configuration_version: None,
+            configuration_expires_at: None,
+            paused_until: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -283,7 +298,15 @@ fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> R
             "No gateway answers.".to_owned(),
             Some("Check the network; the connector keeps trying."),
         ),
-        Standing::Paused => ("Switched off.".to_owned(), Some("Run `ztna up`.")),
+        Standing::Paused => {
+            let until = snapshot.paused_until;
+            let message = until.map(|until| {
+                let until = convert::ahead(until, clock::now());
+                format!("Switched off until {until}.")
+            });
+            let message = message.unwrap_or_else(|| "Switched off.".to_owned());
+            (message, Some("Run `ztna up`."))
+        }
         Standing::Restricted => {
             let unmet = snapshot.verdict.unmet().len();
             let checks = if unmet == 1 {

@@ -11,7 +11,7 @@ use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals}
 use crate::identity::{HostId, Owner, Session, SessionId};
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
-use crate::time::WallTime;
+use crate::time::{Moment, WallTime};
 use crate::trust::{TrustId, TrustRequest, Wish};
 
 /// Something that happened in the world.
@@ -53,7 +53,10 @@ pub enum Event {
     /// The machine is in another network, or has other addresses.
     NetworkChanged,
     /// The person switched the connector off.
-    Paused,
+    Paused {
+        /// When it switches itself on again; none if only the person does.
+        until: Option<Moment>,
+    },
     /// Other policies are in force.
     PolicyChanged {
         /// The commit that names them.
@@ -147,7 +150,7 @@ impl Event {
             | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
-            | Self::Paused
+            | Self::Paused { .. }
             | Self::PolicyChanged { .. }
             | Self::PostureMeasured(_)
             | Self::PostureRefreshRequested

@@ -421,7 +421,7 @@ fn a_sign_in_that_nobody_waits_for_is_given_up() {
 fn switching_off_denies_and_switching_on_needs_no_new_sign_in() {
     let mut world = World::signed_in();
 
-    world.feed(Event::Paused);
+    world.feed(Event::Paused { until: None });
     assert_eq!(world.decide(&wiki(80)), Err(Reason::Paused.into()));
     assert_eq!(world.tunnel, None);
 
@@ -429,6 +429,30 @@ fn switching_off_denies_and_switching_on_needs_no_new_sign_in() {
     let attempt = world.ask(&wiki(80));
     world.answer(attempt, yes());
     assert!(world.decide(&wiki(80)).is_ok());
+    assert!(world.tunnel.is_some());
+}
+
+#[test]
+fn a_pause_for_a_time_ends_by_itself_and_another_replaces_it() {
+    let mut world = World::signed_in();
+    let at = |world: &World, seconds| world.now.moment + Duration::from_secs(seconds);
+
+    let until = Some(at(&world, 60));
+    world.feed(Event::Paused { until });
+    assert_eq!(world.connector.paused_until(), until);
+    assert!(world.connector.poll_timeout() <= until);
+    world.advance(Duration::from_secs(59));
+    assert_eq!(world.connector.standing(), Standing::Paused);
+
+    let until = Some(at(&world, 10));
+    world.feed(Event::Paused { until });
+    world.advance(Duration::from_secs(9));
+    assert_eq!(world.connector.standing(), Standing::Paused);
+    assert_eq!(world.tunnel, None);
+    world.advance(Duration::from_secs(1));
+
+    assert_eq!(world.connector.standing(), Standing::Ready);
+    assert_eq!(world.connector.paused_until(), None);
     assert!(world.tunnel.is_some());
 }
 

@@ -7,12 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{Reply, Request};
 use connector_platform::private;
 use serde_json::{Value, json};
 
 use self::pseudonyms::Pseudonyms;
-use crate::client::{ONE_ANSWER, Service};
+
 use crate::command::BundleArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -138,7 +139,7 @@ async fn lines(service: &Service, request: &Request) -> String {
     }
 }
 
-async fn list(service: &Service, request: &Request) -> Result<String, Failure> {
+async fn list(service: &Service, request: &Request) -> Result<String, ServiceError> {
     let mut replies = service.open(request, ONE_ANSWER).await?;
     let mut text = String::new();
     loop {
@@ -152,12 +153,12 @@ async fn list(service: &Service, request: &Request) -> Result<String, Failure> {
         } else if matches!(reply, Reply::Done) {
             return Ok(text);
         } else {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected);
         }
     }
 }
 
-fn unavailable(error: &Failure) -> Value {
+fn unavailable(error: &ServiceError) -> Value {
     json!({ "unavailable": error.to_string() })
 }
 

@@ -79,7 +79,7 @@ pub(crate) enum Verb {
     Up,
     /// Ends connections to protected applications and leaves the machine as it was, until `ztna up`
     #[command(visible_alias = "disconnect")]
-    Down,
+    Down(DownArgs),
     /// Shows where the connector stands, and what to do if something is wrong
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
@@ -190,6 +190,13 @@ pub(crate) struct WhyArgs {
     pub(crate) program: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    /// For how long, as in 15m or 2h; the service then switches itself on
+    #[arg(long = "for", value_name = "TIME", value_parser = age)]
+    pub(crate) seconds: Option<u64>,
 }
 
 #[derive(Debug, Args)]

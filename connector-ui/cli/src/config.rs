@@ -1,9 +1,9 @@
 //! `ztna config`: the settings in force.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{Reply, Request, SettingReport};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::ConfigArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Settings(settings) = service.ask(&Request::Config).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.config/1", json!({ "settings": settings }))?,

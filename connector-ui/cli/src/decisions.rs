@@ -1,9 +1,9 @@
 //! `ztna decisions`: what was permitted and denied.
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{DecisionReport, Outcome, Reply, Request, WorkloadReport};
 use serde_json::json;
 
-use crate::client::{ONE_ANSWER, Service};
 use crate::command::DecisionsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     if args.follow {
         loop {
             let Reply::Decision(decision) = replies.next_whenever().await? else {
-                return Err(Failure::Unexpected);
+                return Err(ServiceError::Unexpected.into());
             };
             match args.format.json {
                 true => printer.json_line("ztna.decision/1", json!(decision))?,
@@ -64,7 +64,7 @@ pub(crate) async fn run(
             | Reply::Settings(_)
             | Reply::SignInPage { .. }
             | Reply::Status(_)
-            | Reply::Welcome(_) => return Err(Failure::Unexpected),
+            | Reply::Welcome(_) => return Err(ServiceError::Unexpected.into()),
         }
     }
     match args.format.json {

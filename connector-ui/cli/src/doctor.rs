@@ -1,11 +1,11 @@
 //! `ztna doctor` and `ztna netcheck`: what is wrong, and what to do about it.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{
     Condition, DiagnosisReport, ExaminedReport, GatewayPathReport, NetworkReport, Reply, Request,
 };
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -52,7 +52,7 @@ pub(crate) async fn netcheck(
 /// Asks the service to look.
 async fn diagnose(service: &Service) -> Result<DiagnosisReport, Failure> {
     let Reply::Diagnosis(report) = service.ask(&Request::Diagnose).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     Ok(report)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use connector_ipc::frame::{EncodeError, TooLong};
+use connector_client::{ServiceError, is_forbidden};
 use connector_ipc::{FailureKind, VERSION};
 use connector_platform::decision_log::LogError;
 use connector_platform::endpoint::ConnectError;
@@ -40,24 +40,11 @@ impl From<Exit> for ExitCode {
 /// Why a verb was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the service ended the connection before it had answered")]
-    Closed,
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("the request cannot be sent: {0}")]
-    Encode(#[from] EncodeError),
-    #[error("the service's answer cannot be read: {0}")]
-    Garbled(#[from] serde_json::Error),
     /// Something that was named on the command line cannot be used.
     #[error("{0}")]
     Input(String),
     #[error("interrupted; you are not signed in")]
     Interrupted,
-    #[error("the connection to the service failed: {0}")]
-    Io(io::Error),
-    /// The person did not start a service, and may not use the system's.
-    #[error("no service of your own runs, and the system's refuses you: {0}")]
-    NoneOfYourOwn(ConnectError),
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     /// Whoever read the output has gone, which is nothing to complain about.
@@ -70,7 +57,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Repair(String),
     #[error(transparent)]
-    Refused(#[from] connector_ipc::Failure),
+    Service(#[from] ServiceError),
     #[error("you did not finish signing in within {}", limit(*.0))]
     SignInTimedOut(u64),
     #[error(
@@ -80,111 +67,43 @@ pub(crate) enum Failure {
     JournalElsewhere(PathBuf),
     #[error("the service is running, and looks after the machine itself")]
     StillRunning,
-    #[error("the service did not answer within {}", limit(*.0))]
-    TimedOut(u64),
-    #[error("the service's answer cannot be read: {0}")]
-    TooLong(#[from] TooLong),
-    #[error("the service answered something else than was asked for")]
-    Unexpected,
     #[error("the service asks to open something that is no web address; it was not opened")]
     UnsafePage,
     #[error("cannot write {}: {problem}", path.display())]
     Write { path: PathBuf, problem: io::Error },
-    #[error("this ztna speaks version {VERSION} of the protocol, the service version {service}")]
-    Version { service: u16 },
 }
 
 impl Failure {
     /// Returns the code that says what sort of failure it is.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Closed => Exit::NotRunning,
-            Self::Connect(ConnectError::NotRunning { .. }) => Exit::NotRunning,
-            Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
-                Exit::NoRights
-            }
-            Self::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
             Self::Interrupted => Exit::Interrupted,
             Self::Log(error) if is_forbidden(&error.problem) => Exit::NoRights,
-            Self::NoneOfYourOwn(_) | Self::Registration(RegistrationError::Forbidden { .. }) => {
-                Exit::NoRights
-            }
+            Self::Registration(RegistrationError::Forbidden { .. }) => Exit::NoRights,
             Self::Registration(RegistrationError::Absent) => Exit::NotRunning,
             Self::OutputClosed => Exit::OutputClosed,
-            Self::Refused(failure) => match failure.kind {
-                FailureKind::BadRequest => Exit::General,
-                FailureKind::Denied => Exit::Denied,
-                FailureKind::Internal => Exit::General,
-                FailureKind::NotSignedIn => Exit::NotSignedIn,
-                FailureKind::Offline => Exit::Offline,
-                FailureKind::PermissionDenied => Exit::NoRights,
-                FailureKind::SignInRefused => Exit::NotSignedIn,
-                FailureKind::TimedOut => Exit::TimedOut,
-                FailureKind::VersionMismatch => Exit::General,
-            },
-            Self::SignInTimedOut(_) | Self::TimedOut(_) => Exit::TimedOut,
-            Self::Connect(ConnectError::Untrusted { .. })
-            | Self::Encode(_)
-            | Self::Garbled(_)
-            | Self::Input(_)
-            | Self::Io(_)
+            Self::Service(error) => exit_without_service(error),
+            Self::SignInTimedOut(_) => Exit::TimedOut,
+            Self::Input(_)
             | Self::JournalElsewhere(_)
             | Self::Log(_)
             | Self::Output(_)
             | Self::Registration(_)
             | Self::Repair(_)
             | Self::StillRunning
-            | Self::TooLong(_)
-            | Self::Unexpected
-            | Self::Write { .. }
             | Self::UnsafePage
-            | Self::Version { .. } => Exit::General,
+            | Self::Write { .. } => Exit::General,
         }
     }
 
     /// Returns what the person can do about it.
     pub(crate) fn remedy(&self) -> Option<&str> {
         match self {
-            Self::Closed => Some("It may be stopping; its log says why. Try again in a moment."),
-            Self::Connect(ConnectError::NotRunning { .. }) => Some(
-                "Start the system's with `sudo ztna service start`, or one of your own with `ztnad --userspace`; \
-                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET. \
-                 If it crashed and names or connections fail since, run `sudo ztna repair`.",
-            ),
-            Self::NoneOfYourOwn(_) => Some(
-                "Start one of your own with `ztnad --userspace`; \
-                 if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
-            ),
-            Self::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
-                Some(RIGHTS)
-            }
-            Self::Connect(ConnectError::Io { .. }) => {
-                Some("Check the path given with --socket or ZTNA_SOCKET.")
-            }
-            Self::Connect(ConnectError::Untrusted { .. }) => Some(
-                "Do not sign in there. Check the path given with --socket or ZTNA_SOCKET, \
-                 and tell your administrator.",
-            ),
-            Self::Garbled(_) | Self::TooLong(_) | Self::Unexpected => Some(
-                "Check with `ztna version` that ztna and ztnad are of the same version, \
-                 and that --socket names the service.",
-            ),
             Self::Log(error) if is_forbidden(&error.problem) => Some(RIGHTS),
             Self::Log(_) => Some(
                 "Name the files, or with --log-dir the directory that the service writes to: \
                  service.log_dir in `ztna config`.",
             ),
-            Self::Refused(failure) => failure.remedy.as_deref().or(match failure.kind {
-                FailureKind::NotSignedIn => Some("Run `ztna login`."),
-                FailureKind::Offline => Some("Check the network; `ztna status` tells more."),
-                FailureKind::PermissionDenied => Some(RIGHTS),
-                FailureKind::VersionMismatch => Some(SAME_VERSION),
-                FailureKind::Internal => Some("The service's log says why."),
-                FailureKind::BadRequest
-                | FailureKind::Denied
-                | FailureKind::SignInRefused
-                | FailureKind::TimedOut => None,
-            }),
             Self::JournalElsewhere(_) => Some(
                 "Name the service's directory with --state-dir, as it was started with; \
                  if that service still runs, `ztna down` undoes it.",
@@ -193,27 +112,19 @@ impl Failure {
             Self::Repair(_) => Some(
                 "Run it as the user that ran the service, for the system's as root: `sudo ztna repair`.",
             ),
+            Self::Service(error) => remedy_without_service(error),
             Self::StillRunning => {
                 Some("Run `ztna down`, which undoes everything, or stop it first.")
             }
             Self::SignInTimedOut(_) => {
                 Some("Run `ztna login` again; --timeout gives you more time.")
             }
-            Self::TimedOut(_) => {
-                Some("Try again, or wait longer with --timeout; `ztna status` tells more.")
-            }
-            Self::Version { service } if *service < VERSION => {
-                Some("Update the service (ztnad) and start it again.")
-            }
-            Self::Version { .. } => Some("Update this command (ztna)."),
             Self::UnsafePage => Some("Tell your administrator; the configuration is wrong."),
-            Self::Encode(_)
-            | Self::Input(_)
+            Self::Input(_)
             | Self::Interrupted
-            | Self::Io(_)
-            | Self::Write { .. }
             | Self::Output(_)
-            | Self::OutputClosed => None,
+            | Self::OutputClosed
+            | Self::Write { .. } => None,
         }
     }
 }
@@ -236,26 +147,85 @@ const fn of_registration(error: &RegistrationError) -> Option<&'static str> {
     }
 }
 
-impl From<io::Error> for Failure {
-    /// Takes an error of the connection; what fails on the output is [`Failure::Output`].
-    fn from(error: io::Error) -> Self {
-        let is_closed = matches!(
-            error.kind(),
-            io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionReset
-        );
-        if is_closed {
-            Self::Closed
-        } else {
-            Self::Io(error)
+fn exit_without_service(error: &ServiceError) -> Exit {
+    match error {
+        ServiceError::Closed => Exit::NotRunning,
+        ServiceError::Connect(ConnectError::NotRunning { .. }) => Exit::NotRunning,
+        ServiceError::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
+            Exit::NoRights
         }
+        ServiceError::Connect(ConnectError::Io { .. }) => Exit::NotRunning,
+        ServiceError::NoneOfYourOwn(_) => Exit::NoRights,
+        ServiceError::Refused(failure) => match failure.kind {
+            FailureKind::BadRequest => Exit::General,
+            FailureKind::Denied => Exit::Denied,
+            FailureKind::Internal => Exit::General,
+            FailureKind::NotSignedIn => Exit::NotSignedIn,
+            FailureKind::Offline => Exit::Offline,
+            FailureKind::PermissionDenied => Exit::NoRights,
+            FailureKind::SignInRefused => Exit::NotSignedIn,
+            FailureKind::TimedOut => Exit::TimedOut,
+            FailureKind::VersionMismatch => Exit::General,
+        },
+        ServiceError::TimedOut(_) => Exit::TimedOut,
+        ServiceError::Connect(ConnectError::Untrusted { .. })
+        | ServiceError::Encode(_)
+        | ServiceError::Garbled(_)
+        | ServiceError::Io(_)
+        | ServiceError::TooLong(_)
+        | ServiceError::Unexpected
+        | ServiceError::Version { .. } => Exit::General,
     }
 }
 
-/// Returns whether the system forbids what was tried.
-pub(crate) fn is_forbidden(problem: &io::Error) -> bool {
-    problem.kind() == io::ErrorKind::PermissionDenied
+fn remedy_without_service(error: &ServiceError) -> Option<&str> {
+    match error {
+        ServiceError::Closed => {
+            Some("It may be stopping; its log says why. Try again in a moment.")
+        }
+        ServiceError::Connect(ConnectError::NotRunning { .. }) => Some(
+            "Start the system's with `sudo ztna service start`, or one of your own with `ztnad --userspace`; \
+             if it listens elsewhere, name the place with --socket or ZTNA_SOCKET. \
+             If it crashed and names or connections fail since, run `sudo ztna repair`.",
+        ),
+        ServiceError::NoneOfYourOwn(_) => Some(
+            "Start one of your own with `ztnad --userspace`; \
+             if it listens elsewhere, name the place with --socket or ZTNA_SOCKET.",
+        ),
+        ServiceError::Connect(ConnectError::Io { problem, .. }) if is_forbidden(problem) => {
+            Some(RIGHTS)
+        }
+        ServiceError::Connect(ConnectError::Io { .. }) => {
+            Some("Check the path given with --socket or ZTNA_SOCKET.")
+        }
+        ServiceError::Connect(ConnectError::Untrusted { .. }) => Some(
+            "Do not sign in there. Check the path given with --socket or ZTNA_SOCKET, \
+             and tell your administrator.",
+        ),
+        ServiceError::Garbled(_) | ServiceError::TooLong(_) | ServiceError::Unexpected => Some(
+            "Check with `ztna version` that ztna and ztnad are of the same version, \
+             and that --socket names the service.",
+        ),
+        ServiceError::Refused(failure) => failure.remedy.as_deref().or(match failure.kind {
+            FailureKind::NotSignedIn => Some("Run `ztna login`."),
+            FailureKind::Offline => Some("Check the network; `ztna status` tells more."),
+            FailureKind::PermissionDenied => Some(RIGHTS),
+            FailureKind::VersionMismatch => Some(SAME_VERSION),
+            FailureKind::Internal => Some("The service's log says why."),
+            FailureKind::BadRequest
+            | FailureKind::Denied
+            | FailureKind::SignInRefused
+            | FailureKind::TimedOut => None,
+        }),
+        ServiceError::TimedOut(_) => {
+            Some("Try again, or wait longer with --timeout; `ztna status` tells more.")
+        }
+        ServiceError::Version { service } if *service < VERSION => {
+            Some("Update the service (ztnad) and start it again.")
+        }
+        ServiceError::Version { .. } => Some("Update this command (ztna)."),
+        ServiceError::Encode(_) | ServiceError::Io(_) => None,
+    }
 }
 
 fn limit(seconds: u64) -> String {
@@ -289,10 +259,10 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_may_not_be_opened_is_a_matter_of_rights() {
-        let failure = Failure::Connect(ConnectError::Io {
+        let failure = Failure::from(ServiceError::Connect(ConnectError::Io {
             path: "/run/ztna/ztnad.sock".into(),
             problem: io::ErrorKind::PermissionDenied.into(),
-        });
+        }));
 
         assert_eq!(failure.exit(), Exit::NoRights);
         assert!(failure.remedy().unwrap().contains("sudo ztna"));
@@ -300,10 +270,10 @@ mod tests {
 
     #[test]
     fn a_person_without_a_service_is_told_to_start_their_own() {
-        let failure = Failure::NoneOfYourOwn(ConnectError::Io {
+        let failure = Failure::from(ServiceError::NoneOfYourOwn(ConnectError::Io {
             path: "/run/ztna/ztnad.sock".into(),
             problem: io::ErrorKind::PermissionDenied.into(),
-        });
+        }));
 
         assert_eq!(failure.exit(), Exit::NoRights);
         assert!(failure.to_string().starts_with("no service of your own"));
@@ -313,7 +283,7 @@ mod tests {
 
     #[test]
     fn times_are_counted_as_people_do() {
-        assert!(Failure::TimedOut(1).to_string().ends_with(" 1 second"));
+        assert!(ServiceError::TimedOut(1).to_string().ends_with(" 1 second"));
         assert!(
             Failure::SignInTimedOut(2)
                 .to_string()
@@ -323,10 +293,10 @@ mod tests {
 
     #[test]
     fn somebody_elses_service_is_not_advised_to_be_started() {
-        let failure = Failure::Connect(ConnectError::Untrusted {
+        let failure = Failure::from(ServiceError::Connect(ConnectError::Untrusted {
             path: "/tmp/x".into(),
             user: 7,
-        });
+        }));
 
         assert_eq!(failure.exit(), Exit::General);
         assert!(!failure.remedy().unwrap().contains("Start"));
@@ -334,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_older_side_is_to_be_updated() {
-        let of = |service| Failure::Version { service };
+        let of = |service| Failure::from(ServiceError::Version { service });
 
         assert!(of(0).remedy().unwrap().contains("ztnad"));
         assert!(of(9).remedy().unwrap().contains("this command"));
@@ -349,19 +319,22 @@ mod tests {
             remedy: None,
         };
         assert_eq!(
-            Failure::from(failure.clone()).remedy(),
+            Failure::from(ServiceError::from(failure.clone())).remedy(),
             Some("Run `ztna login`.")
         );
 
         failure.remedy = Some("Ask Bob.".into());
-        assert_eq!(Failure::from(failure).remedy(), Some("Ask Bob."));
+        assert_eq!(
+            Failure::from(ServiceError::from(failure)).remedy(),
+            Some("Ask Bob.")
+        );
     }
 
     fn refused(kind: FailureKind) -> Failure {
-        Failure::Refused(connector_ipc::Failure {
+        Failure::from(ServiceError::Refused(connector_ipc::Failure {
             kind,
             message: "no".into(),
             remedy: None,
-        })
+        }))
     }
 }

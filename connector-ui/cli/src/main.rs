@@ -1,9 +1,7 @@
 //! `ztna`: shows and steers the connector's service.
 
 mod audit;
-mod browser;
 mod bundle;
-mod client;
 mod command;
 mod config;
 mod decisions;
@@ -30,8 +28,8 @@ mod why;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use connector_client::Service;
 
-use crate::client::Service;
 use crate::command::{Cli, DebugVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -50,7 +48,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
-    let service = Service::new(cli.global.socket, cli.global.timeout);
+    let client = concat!("ztna ", env!("CARGO_PKG_VERSION"));
+    let service = Service::new(client, cli.global.socket, cli.global.timeout);
     match cli.verb {
         Verb::Audit(verb) => audit::run(&verb, printer),
         Verb::Completion { shell } => output::completion(shell, &mut Cli::command(), printer),
@@ -60,7 +59,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Doctor(format) => doctor::run(&service, format, printer).await,
         Verb::Delegate(args) => trust::delegate(&service, &args, printer).await,
         Verb::Delegations(format) => trust::delegations(&service, format, printer).await,
-        Verb::Down => session::down(&service, printer).await,
+        Verb::Down(args) => session::down(&service, &args, printer).await,
         Verb::Elevate(args) => trust::elevate(&service, &args, printer).await,
         Verb::Elevations(format) => trust::elevations(&service, format, printer).await,
         Verb::Login(args) => session::login(&service, &args, printer).await,

@@ -188,11 +188,13 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_and_what_to_do_and_cannot_steer_the_terminal() {
-        let failure = Failure::Refused(connector_ipc::Failure {
-            kind: connector_ipc::FailureKind::Offline,
-            message: "no \x1b[31m network".into(),
-            remedy: Some("Plug\nit in.".into()),
-        });
+        let failure = Failure::from(connector_client::ServiceError::Refused(
+            connector_ipc::Failure {
+                kind: connector_ipc::FailureKind::Offline,
+                message: "no \x1b[31m network".into(),
+                remedy: Some("Plug\nit in.".into()),
+            },
+        ));
 
         assert_eq!(
             failure_text(&failure),

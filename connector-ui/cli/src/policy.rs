@@ -2,12 +2,12 @@
 
 mod trying;
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
     CommitReport, CommitState, PolicyCommitReport, PolicyLogReport, Reply, Request,
 };
 use serde_json::json;
 
-use crate::client::{ONE_ANSWER, Service};
 use crate::command::{Format, PolicyVerb, ShowArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -31,7 +31,7 @@ pub(crate) async fn run(
 
 async fn log(service: &Service, format: Format, printer: &Printer) -> Result<Exit, Failure> {
     let Reply::PolicyLog(report) = service.ask(&Request::PolicyLog).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.policy_log/1", json!(report))?,
@@ -47,7 +47,7 @@ async fn show(service: &Service, args: &ShowArgs, printer: &Printer) -> Result<E
     };
     let Some(file) = &args.file else {
         let Reply::PolicyCommit(report) = service.ask(&request).await? else {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected.into());
         };
         match args.format.json {
             true => printer.json("ztna.policy_commit/1", json!(report))?,
@@ -73,10 +73,10 @@ async fn file_text(service: &Service, request: &Request) -> Result<String, Failu
             return Ok(text);
         }
         let Reply::PolicyText { text: part } = reply else {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected.into());
         };
         if text.len() >= LONGEST_FILE {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected.into());
         }
         text.push_str(&part);
     }

@@ -1,9 +1,9 @@
 //! `ztna posture`: this device's checks.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{CheckReport, Finding, PostureReport, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::PostureArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -21,7 +21,7 @@ pub(crate) async fn run(
         refresh: args.refresh,
     };
     let Reply::Posture(posture) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.posture/1", json!(posture))?,

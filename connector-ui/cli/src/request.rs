@@ -1,9 +1,9 @@
 //! `ztna request` and `ztna requests`: asking for access.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{AccessRequestReport, AccessRequestStatus, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::{Format, RequestArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -24,7 +24,7 @@ pub(crate) async fn ask(
         seconds: args.seconds,
     };
     let Reply::AccessRequest(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.request/1", json!(report))?,
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::AccessRequests(reports) = service.ask(&Request::AccessRequests).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.requests/1", json!({ "requests": reports }))?,

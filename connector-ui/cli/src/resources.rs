@@ -1,9 +1,9 @@
 //! `ztna resources`: the protected applications.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{Reply, Request, ResourceReport, ResourceState};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -17,7 +17,7 @@ pub(crate) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Resources(resources) = service.ask(&Request::Resources).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.resources/1", json!({ "resources": resources }))?,

@@ -1,15 +1,15 @@
 //! Signing in and out, switching on and off, and who it is.
 
+use connector_client::browser::{Opener, WebPage};
+use connector_client::{ONE_SIGN_IN, Replies, Service, ServiceError};
 use connector_ipc::{Identity, Reply, Request, Standing};
 use serde_json::json;
 
-use crate::browser::{Opener, WebPage};
-use crate::client::{ONE_SIGN_IN, Replies, Service};
-use crate::command::{Format, LoginArgs};
+use crate::command::{DownArgs, Format, LoginArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
 use crate::table::Table;
-use crate::text::{Screen, paragraph};
+use crate::text::{self, Screen, paragraph};
 use crate::time;
 
 /// Signs in, until the person is done, gives up or takes too long.
@@ -49,9 +49,23 @@ pub(crate) async fn up(service: &Service, printer: &Printer) -> Result<Exit, Fai
 }
 
 /// Switches off.
-pub(crate) async fn down(service: &Service, printer: &Printer) -> Result<Exit, Failure> {
-    service.order(&Request::Down).await?;
-    let text = "Switched off. Protected applications cannot be reached until `ztna up`.";
+pub(crate) async fn down(
+    service: &Service,
+    args: &DownArgs,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let seconds = args.seconds;
+    service.order(&Request::Down { seconds }).await?;
+    let text = match seconds {
+        None => {
+            "Switched off. Protected applications cannot be reached until `ztna up`.".to_owned()
+        }
+        Some(seconds) => format!(
+            "Switched off. Protected applications cannot be reached for {}, or until `ztna up`.",
+            text::seconds(seconds)
+        ),
+    };
+    let text = text.as_str();
     printer.print(&paragraph("", text, printer.screen()))?;
     Ok(Exit::Success)
 }
@@ -63,7 +77,7 @@ pub(crate) async fn whoami(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Identity(identity) = service.ask(&Request::Whoami).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.whoami/1", json!(identity))?,
@@ -103,7 +117,7 @@ async fn sign_in(
     show(&page, args, printer)?;
     loop {
         let step = next_step(&mut replies).await.map_err(|failure| {
-            if let Failure::TimedOut(seconds) = failure {
+            if let Failure::Service(ServiceError::TimedOut(seconds)) = failure {
                 Failure::SignInTimedOut(seconds)
             } else {
                 failure
@@ -155,7 +169,7 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::Resources(_)
         | Reply::Settings(_)
         | Reply::Status(_)
-        | Reply::Welcome(_) => Err(Failure::Unexpected),
+        | Reply::Welcome(_) => Err(ServiceError::Unexpected.into()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `ztna status`: one screen.
 
+use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
     GatewayReport, GatewayState, InterceptionReport, RecordsReport, Reply, Request, Standing,
     Status, TrustLevel,
 };
 use serde_json::json;
 
-use crate::client::{ONE_ANSWER, Service};
 use crate::command::{Probe, StatusArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     let mut reply = replies.next().await?;
     loop {
         let Reply::Status(status) = reply else {
-            return Err(Failure::Unexpected);
+            return Err(ServiceError::Unexpected.into());
         };
         match (args.format.json, args.watch) {
             (true, true) => printer.json_line(SCHEMA, json!(status))?,
@@ -494,6 +494,8 @@ Service        ztnad 0.1.0
             control_plane: "https://control.corp.test".into(),
             control_plane_reachable: true,
             configuration_version: Some(17),
+            configuration_expires_at: None,
+            paused_until: None,
             version: "0.1.0".into(),
         }
     }

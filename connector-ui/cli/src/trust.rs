@@ -1,9 +1,9 @@
 //! `ztna delegate`, `ztna elevate` and their lists: acting for somebody else.
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{DelegationReport, ElevationReport, Reply, Request, TrustLevel};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::{DelegateArgs, ElevateArgs, Format};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -34,7 +34,7 @@ pub(crate) async fn delegate(
         reason: args.reason.clone(),
     };
     let Reply::Delegation(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.delegation/1", json!(report))?,
@@ -50,7 +50,7 @@ pub(crate) async fn delegations(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Delegations(reports) = service.ask(&Request::Delegations).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.delegations/1", json!({ "delegations": reports }))?,
@@ -78,7 +78,7 @@ pub(crate) async fn elevate(
         seconds: args.seconds,
     };
     let Reply::Elevation(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.elevation/1", json!(report))?,
@@ -94,7 +94,7 @@ pub(crate) async fn elevations(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let Reply::Elevations(reports) = service.ask(&Request::Elevations).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match format.json {
         true => printer.json("ztna.elevations/1", json!({ "elevations": reports }))?,

@@ -1,9 +1,9 @@
 //! `ztna version`: which versions there are, whether or not the service runs.
 
+use connector_client::Service;
 use connector_ipc::VERSION;
 use serde_json::{Value, json};
 
-use crate::client::Service;
 use crate::command::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;

@@ -3,10 +3,10 @@
 use std::env;
 use std::path::Path;
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{AccessReport, Outcome, Reply, Request};
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::WhyArgs;
 use crate::decisions::outcome;
 use crate::exit::{Exit, Failure};
@@ -28,7 +28,7 @@ pub(crate) async fn run(
         program: args.program.as_deref().map(program).transpose()?,
     };
     let Reply::Access(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.why/1", json!(report))?,

@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod curl;
+pub mod desktop;
 pub mod emulator;
 pub mod frames;
 pub mod lab;

@@ -7,9 +7,13 @@ use serde_json::Value;
 use crate::Breach;
 
 /// Which packages of ours each package of ours may name. Pure crates know nobody above them, adapters do not know one
-/// another, front-ends know the messages and the way to the socket, and only the service names two adapters.
+/// another, front-ends know the messages and the conversation with the service, and only the service names two adapters.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("connector-cli", &["connector-ipc", "connector-platform"]),
+    (
+        "connector-cli",
+        &["connector-client", "connector-ipc", "connector-platform"],
+    ),
+    ("connector-client", &["connector-ipc", "connector-platform"]),
     ("connector-core", &[]),
     ("connector-ipc", &[]),
     ("connector-platform", &["connector-core"]),
@@ -27,7 +31,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "tunnel-proto",
         ],
     ),
-    ("connector-ui", &["connector-ipc", "connector-platform"]),
+    (
+        "connector-ui",
+        &["connector-client", "connector-ipc", "connector-platform"],
+    ),
     ("e2e", &[]),
     (
         "fuzz",

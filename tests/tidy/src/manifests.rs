@@ -8,8 +8,9 @@ use crate::{Breach, TextFile};
 const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "publish"];
 const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 /// The packages that may depend on something for one platform only.
-const PLATFORM_PACKAGES: [&str; 3] = [
+const PLATFORM_PACKAGES: [&str; 4] = [
     "connector-core/platform/Cargo.toml",
+    "connector-ui/Cargo.toml",
     "tests/e2e/Cargo.toml",
     "tunnel/Cargo.toml",
 ];

@@ -35,6 +35,7 @@ pub(super) struct Engine {
 
     router: Router,
     sites: Vec<SiteTunnel>,
+    is_watched: bool,
     seed: Seed,
 
     intake: Intake,
@@ -84,6 +85,7 @@ impl Engine {
             inbox: Inbox::new(),
             outbox: Outbox::patient(),
             sites: Vec::new(),
+            is_watched: false,
             reported_at: now,
             is_stale: true,
             looked_at: (now, Instant::now()),
@@ -185,6 +187,7 @@ impl Engine {
                     }
                 }
                 Command::SetAccess(access) => self.router.set_access(access, now),
+                Command::SetWatched(watched) => self.is_watched = watched,
                 Command::Stop => return std::ops::ControlFlow::Break(()),
             }
         }
@@ -355,6 +358,7 @@ impl Engine {
         for site in &mut self.sites {
             let wanted = site.take_demand();
             site.gateways.set_demand(wanted, busy, now);
+            site.gateways.set_watched(self.is_watched, now);
             site.gateways.handle_timeout(now);
             self.router
                 .set_reachable(site.number, !site.gateways.are_lost(), now);

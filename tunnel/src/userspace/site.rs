@@ -54,6 +54,7 @@ impl Site {
         budget: &Arc<Budget>,
         clock: Clock,
         changes: &watch::Sender<u64>,
+        watched: &watch::Sender<bool>,
     ) -> Result<Arc<Self>, StartError> {
         let failed = |error| StartError {
             site: site.id.clone(),
@@ -91,6 +92,7 @@ impl Site {
             reported_at: now,
             report: Arc::clone(&started.report),
             changes: changes.clone(),
+            watched: watched.subscribe(),
             lookups: Lookups::default(),
             gateways,
             netstack,
@@ -162,6 +164,7 @@ struct Driver {
     reported_at: Moment,
     report: Arc<Mutex<Report>>,
     changes: watch::Sender<u64>,
+    watched: watch::Receiver<bool>,
 }
 
 impl Driver {
@@ -184,6 +187,8 @@ impl Driver {
                     self.gateways.handle_lookup(&gateway, &found, self.netstack.now());
                 }
                 () = &mut timer => {}
+                // Without a sender the tunnel is about to be stopped.
+                Ok(()) = self.watched.changed() => {}
                 () = stop.notified() => break,
             }
         }
@@ -237,6 +242,8 @@ impl Driver {
         let wanted = stack.wants_to_send(now);
         let busy = stack.sockets() > 0;
         self.gateways.set_demand(wanted, busy, now);
+        let watched = *self.watched.borrow_and_update();
+        self.gateways.set_watched(watched, now);
         self.gateways.handle_timeout(now);
         while let Some((to, control)) = self.gateways.poll_control() {
             self.outbox.push(to, control.as_bytes());

@@ -75,6 +75,7 @@ struct Latest {
     access: Arc<AccessMap>,
     plan: Option<Plan>,
     tunnel: Option<Arc<Transparent>>,
+    is_watched: bool,
 }
 
 impl Shared {
@@ -87,6 +88,7 @@ impl Shared {
         let mut latest = self.lock();
         tunnel.configure(latest.plan.clone());
         tunnel.set_access(&latest.access);
+        tunnel.set_watched(latest.is_watched);
         latest.tunnel = Some(Arc::clone(tunnel));
     }
 
@@ -142,6 +144,15 @@ impl Interception {
         }
         latest.access = Arc::clone(access);
         self.want(&latest);
+    }
+
+    /// Tells whether somebody looks at how the gateways are.
+    pub(crate) fn set_watched(&self, watched: bool) {
+        let mut latest = self.shared.lock();
+        latest.is_watched = watched;
+        if let Some(tunnel) = &latest.tunnel {
+            tunnel.set_watched(watched);
+        }
     }
 
     /// Opens the one connection that `permit` was issued for.

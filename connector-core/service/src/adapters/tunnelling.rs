@@ -73,6 +73,14 @@ impl Tunnel {
         }
     }
 
+    /// Tells whether somebody looks at how the gateways are.
+    pub(crate) fn set_watched(&self, watched: bool) {
+        match self {
+            Self::Transparent(interception) => interception.set_watched(watched),
+            Self::Userspace(userspace) => userspace.set_watched(watched),
+        }
+    }
+
     /// Opens the one flow that `permit` was issued for.
     pub(crate) async fn dial(&self, permit: Permit) -> Result<Stream, DialError> {
         match self {

@@ -1,6 +1,7 @@
 //! One type of the core into one of the front-ends'.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use connector_core::catalogue::Resource;
 use connector_core::identity::Session;
@@ -123,6 +124,13 @@ pub(super) fn resource(resource: &Resource, state: ipc::ResourceState) -> ipc::R
         site: resource.site.to_string(),
         state,
     }
+}
+
+/// Returns what the wall clock will show at `moment`, to the second, so that the two clocks'
+/// unsteadiness is not shown as news.
+pub(super) fn ahead(moment: Moment, now: Now) -> String {
+    let at = now.wall + moment.since(now.moment) + Duration::from_millis(500);
+    WallTime::from_unix_millis(at.unix_seconds().saturating_mul(1000)).to_string()
 }
 
 /// Returns the wall clock's time at `moment`.

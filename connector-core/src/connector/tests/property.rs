@@ -256,7 +256,7 @@ impl Play {
     }
 
     fn toggle_pause(&mut self) {
-        self.world.feed(Event::Paused);
+        self.world.feed(Event::Paused { until: None });
         self.check_all_cut();
         self.world.feed(Event::Resumed);
     }

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use connector_client::{Service, ServiceError};
 use connector_ipc::{
     PolicyReplayReport, PolicyTestReport, ReplayChange, Reply, Request, RowReport, VerdictReport,
 };
 use serde_json::json;
 
-use crate::client::Service;
 use crate::command::{ReplayArgs, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Printer;
@@ -28,7 +28,7 @@ pub(super) async fn test(
         table: read(&args.file)?,
     };
     let Reply::PolicyTest(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.policy_test/1", json!(report))?,
@@ -51,7 +51,7 @@ pub(super) async fn replay(
         since: args.since,
     };
     let Reply::PolicyReplay(report) = service.ask(&request).await? else {
-        return Err(Failure::Unexpected);
+        return Err(ServiceError::Unexpected.into());
     };
     match args.format.json {
         true => printer.json("ztna.policy_replay/1", json!(report))?,

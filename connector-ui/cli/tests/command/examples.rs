@@ -45,6 +45,8 @@ pub(crate) fn status(standing: Standing) -> Reply {
         control_plane: "https://control.corp.test".into(),
         control_plane_reachable: true,
         configuration_version: Some(17),
+        configuration_expires_at: None,
+        paused_until: None,
         version: "9.8.7".into(),
     }))
 }

@@ -304,13 +304,19 @@ fn version_answers_with_and_without_a_service() {
 fn orders_are_carried_out_and_confirmed() {
     for (verb, request, confirmation) in [
         ("up", Request::Up, "Switched on."),
-        ("down", Request::Down, "Switched off."),
+        ("down", Request::Down { seconds: None }, "Switched off."),
+        (
+            "down --for 15m",
+            Request::Down { seconds: Some(900) },
+            "Switched off. Protected applications cannot be reached for 15 min",
+        ),
         ("logout", Request::Logout, "Signed out."),
     ] {
         let service = FakeService::answering([Reply::Done]);
 
-        let loud = service.run(&[verb]);
-        let quiet = service.run(&[verb, "--quiet"]);
+        let words: Vec<&str> = verb.split(' ').collect();
+        let loud = service.run(&words);
+        let quiet = service.run(&[&words[..], &["--quiet"]].concat());
 
         assert_eq!(loud.code, Some(0));
         assert!(loud.stdout.starts_with(confirmation), "{}", loud.stdout);

@@ -41,6 +41,8 @@ mod supervised;
 #[cfg(test)]
 mod transparent;
 #[cfg(test)]
+mod tray;
+#[cfg(test)]
 mod trust;
 #[cfg(test)]
 mod users;

@@ -279,7 +279,7 @@ impl World {
         let event = if self.model.is_paused {
             Event::Resumed
         } else {
-            Event::Paused
+            Event::Paused { until: None }
         };
         self.model.is_paused = !self.model.is_paused;
         self.company.feed(event, self.now);

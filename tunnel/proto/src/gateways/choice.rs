@@ -89,12 +89,13 @@ impl Gateways {
         self.lost |= self.lost_rounds >= PATIENT_ROUNDS;
         // Without anybody who waits, a tunnel that need not stay open is silent.
         let until =
-            (self.wanted || self.keepalive.is_some()).then(|| now + rest + self.seed.below(JITTER));
+            (self.wanted || self.stays_open()).then(|| now + rest + self.seed.below(JITTER));
         self.phase = Phase::Resting { until };
     }
 
     /// Looks whether the gateway in use still deserves it.
     pub(super) fn look_after(&mut self, path: usize, now: Moment) {
+        let silence = self.longest_silence();
         let used = &mut self.paths[path];
         if used.doubtful_at().is_some_and(|at| at <= now) {
             used.doubted();
@@ -106,7 +107,7 @@ impl Gateways {
         if used.call_at.is_some_and(|at| at <= now) {
             used.probe(DOUBT_AGAIN, now);
         }
-        let checkup = used.checkup_at(self.keepalive.is_some());
+        let checkup = used.checkup_at(silence);
         if checkup.is_some_and(|at| at <= now) {
             used.probe(CALL_GIVES_UP, now);
         }
@@ -211,10 +212,22 @@ impl Gateways {
         }
     }
 
+    fn stays_open(&self) -> bool {
+        self.keepalive.is_some() || self.watched
+    }
+
+    /// Returns how long a gateway in use may be silent before it is called to see whether it is there.
+    fn longest_silence(&self) -> Option<Duration> {
+        if self.watched {
+            return Some(WATCHED_SILENCE);
+        }
+        self.keepalive.map(|_| SILENCE)
+    }
+
     fn rechecks(&self) -> bool {
         match self.phase {
             Phase::Using { path, doubt: None } => {
-                path > 0 && (self.keepalive.is_some() || self.wanted || self.busy)
+                path > 0 && (self.stays_open() || self.wanted || self.busy)
             }
             Phase::Using { .. } | Phase::Calling { .. } | Phase::Resting { .. } => false,
         }
@@ -234,7 +247,7 @@ impl Gateways {
                 let keepalive = self
                     .keepalive
                     .map(|interval| path.last_sent.unwrap_or_default() + interval);
-                let checkup = path.checkup_at(self.keepalive.is_some());
+                let checkup = path.checkup_at(self.longest_silence());
                 let recheck = self.rechecks().then_some(self.recheck_at);
                 [
                     path.doubtful_at(),
@@ -279,6 +292,12 @@ const CALL_GIVES_UP: Duration = Duration::from_millis(1500);
 /// A gateway in doubt has talked to us a second ago, so it is given less time.
 pub(super) const DOUBT_AGAIN: Duration = Duration::from_millis(400);
 const DOUBT_GIVES_UP: Duration = Duration::from_millis(1200);
+
+/// WireGuard's Rekey-After-Time (section 6.1): an idle tunnel costs the gateway
+/// no more handshakes than a busy one.
+const SILENCE: Duration = Duration::from_secs(120);
+/// People who look forgive so much; a gateway takes a thousand handshakes a second easily.
+const WATCHED_SILENCE: Duration = Duration::from_secs(10);
 
 /// Two rounds find a gateway that missed the first one.
 const PATIENT_ROUNDS: u32 = 2;

@@ -180,16 +180,15 @@ impl Path {
     /// Returns when the gateway is to be called although nothing is wrong, unless
     /// it was already: when it has been silent for long, if the tunnel `stays_open`,
     /// and when its keys are old, if they are needed.
-    pub(super) fn checkup_at(&self, stays_open: bool) -> Option<Moment> {
+    pub(super) fn checkup_at(&self, silence: Option<Duration>) -> Option<Moment> {
         if self.call_at.is_some() || self.doubt_at.is_some() {
             return None;
         }
-        let silence = self.last_received.filter(|_| stays_open);
         let keys = self
             .peer
             .keys_since()
-            .filter(|since| stays_open || self.last_active >= Some(*since));
-        let silent_at = silence.map(|last| last + SILENCE);
+            .filter(|since| silence.is_some() || self.last_active >= Some(*since));
+        let silent_at = silence.and_then(|longest| Some(self.last_received? + longest));
         let old_at = keys.map(|since| since + OLD_KEYS);
         silent_at.into_iter().chain(old_at).min()
     }
@@ -344,9 +343,6 @@ const ACTIVE: Duration = Duration::from_secs(16);
 /// After three times their age (WireGuard, section 6.3) no key is left to wipe.
 const KEYS_GONE: Duration = Duration::from_secs(3 * 180 + 60);
 
-/// WireGuard's Rekey-After-Time (section 6.1): an idle tunnel costs the gateway
-/// no more handshakes than a busy one.
-const SILENCE: Duration = Duration::from_secs(120);
 /// While packets move boringtun renews the keys when they are 120 s old, by its
 /// own clock; this is for when that clock is behind.
 const OLD_KEYS: Duration = Duration::from_secs(125);

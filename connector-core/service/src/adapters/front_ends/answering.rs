@@ -7,12 +7,14 @@ use std::time::Duration;
 use connector_core::access::Reason;
 use connector_core::connector::{Event, SignInMethod, Standing};
 use connector_core::identity::SessionId;
-use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request, Status};
+use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
+use connector_platform::clock;
 use connector_platform::endpoint::{self, Audience};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use self::following::Followers;
 use super::super::diagnosing;
 use super::super::granting::Granting;
 use super::super::http::Http;
@@ -24,6 +26,7 @@ use super::connection::Connection;
 use super::rights::{Caller, Role};
 use crate::view::View;
 
+mod following;
 mod granting;
 mod policy;
 mod trusting;
@@ -36,6 +39,7 @@ pub(super) struct Answering {
     http: Http,
     events: Events,
     orders: Orders,
+    followers: Followers,
     /// Whose service this is, if it is one user's and the system numbers its users.
     own_user: Option<u32>,
 }
@@ -48,6 +52,7 @@ impl Answering {
             http: config.http,
             events: config.events,
             orders: config.orders,
+            followers: Followers::default(),
             own_user: match config.audience {
                 Audience::Machine => None,
                 Audience::Own => endpoint::own_user(),
@@ -83,7 +88,7 @@ impl Answering {
             Request::Diagnose => {
                 Reply::Diagnosis(diagnosing::diagnose(&self.http, &self.view).await)
             }
-            Request::Down => self.switch(Event::Paused).await,
+            Request::Down { seconds } => self.pause(seconds).await,
             Request::Elevate {
                 target,
                 reason,
@@ -126,7 +131,9 @@ impl Answering {
             Request::Resources => Reply::Resources(self.view.resources()),
             Request::RevokeDelegation { id } => trusting::revoke(self, "delegate", &id).await,
             Request::RevokeElevation { id } => trusting::revoke(self, "elevate", &id).await,
-            Request::Status { follow } => return self.status(caller, follow, to).await,
+            Request::Status { follow } => {
+                return following::status(self, caller, follow, to).await;
+            }
             Request::StepUp { host, port } => return self.step_up(caller, &host, port, to).await,
             Request::Up => self.switch(Event::Resumed).await,
             Request::Whoami => {
@@ -190,6 +197,18 @@ impl Answering {
             Ok(()) => Reply::Done,
             Err(problem) => failed(FailureKind::Internal, &problem, None),
         }
+    }
+
+    async fn pause(&self, seconds: Option<u64>) -> Reply {
+        if seconds.is_some_and(|seconds| seconds == 0 || seconds > LONGEST_BREAK) {
+            return failed(
+                FailureKind::BadRequest,
+                "a pause lasts from one second to thirty days",
+                Some("Ask for another time, or for none: then it lasts until `ztna up`."),
+            );
+        }
+        let until = seconds.map(|seconds| clock::moment() + Duration::from_secs(seconds));
+        self.switch(Event::Paused { until }).await
     }
 
     /// Looks at the policies, on a thread that may wait.
@@ -337,39 +356,6 @@ impl Answering {
         }
     }
 
-    fn status_for(&self, caller: Caller) -> Status {
-        match self.role(caller) {
-            Role::Stranger => self.view.status_for_strangers(),
-            Role::Administrator | Role::Owner | Role::Visitor => self.view.status(),
-        }
-    }
-
-    async fn status(&self, caller: Caller, follow: bool, to: &mut Connection) -> io::Result<()> {
-        let mut shown = self.status_for(caller);
-        to.send(&Reply::Status(Box::new(shown.clone()))).await?;
-        if !follow {
-            return Ok(());
-        }
-        let mut snapshot = self.view.snapshot.clone();
-        let mut control = self.view.control.clone();
-        let mut tunnel = self.view.tunnel.changes();
-        let mut refresh = tokio::time::interval(REFRESH);
-        loop {
-            tokio::select! {
-                changed = snapshot.changed() => if changed.is_err() { return Ok(()) },
-                changed = control.changed() => if changed.is_err() { return Ok(()) },
-                changed = tunnel.changed() => if changed.is_err() { return Ok(()) },
-                _ = refresh.tick() => {}
-                () = to.gone() => return Ok(()),
-            }
-            let status = self.status_for(caller);
-            if status != shown {
-                shown = status;
-                to.send(&Reply::Status(Box::new(shown.clone()))).await?;
-            }
-        }
-    }
-
     async fn decisions(
         &self,
         caller: Caller,
@@ -452,5 +438,5 @@ const EFFECT_LIMIT: Duration = Duration::from_secs(1);
 /// Every check of a large pack, on a slow disk.
 const MEASURING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a followed status shows new byte counts.
-const REFRESH: Duration = Duration::from_secs(1);
+/// Nobody means a longer one; in seconds.
+const LONGEST_BREAK: u64 = 30 * 86_400;

@@ -69,7 +69,7 @@ impl Role {
             | Request::Decisions { .. }
             | Request::Delegate { .. }
             | Request::Delegations
-            | Request::Down
+            | Request::Down { .. }
             | Request::Elevate { .. }
             | Request::Elevations
             | Request::Logout
@@ -157,7 +157,7 @@ mod tests {
             },
             Request::Delegations,
             Request::Diagnose,
-            Request::Down,
+            Request::Down { seconds: None },
             Request::Elevate {
                 target: text(),
                 reason: text(),

@@ -231,6 +231,8 @@ fn well(network: &NetworkReport) -> Observed<'_> {
             control_plane: "https://control.test/".into(),
             control_plane_reachable: true,
             configuration_version: Some(1),
+            configuration_expires_at: None,
+            paused_until: None,
             version: "0.1.0".into(),
         },
         posture: PostureReport {

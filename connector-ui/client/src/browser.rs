@@ -1,4 +1,4 @@
-//! Opens the sign-in page in the person's browser.
+//! Opens web pages, such as the one to sign in, in the person's browser.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,13 @@ use std::{env, io};
 
 /// A web address that is safe to hand to another program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WebPage(String);
+pub struct WebPage(String);
 
 impl WebPage {
     /// Accepts `http` and `https` addresses without anything that a shell, a
     /// command line or a terminal could take for its own.
-    pub(crate) fn new(url: String) -> Option<Self> {
+    #[must_use]
+    pub fn new(url: String) -> Option<Self> {
         let rest = ["https://", "http://"]
             .iter()
             .find_map(|scheme| url.strip_prefix(scheme))?;
@@ -26,27 +27,33 @@ impl WebPage {
     }
 
     /// Returns the address as text.
-    pub(crate) fn as_str(&self) -> &str {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// The program that opens web pages on this system.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Opener {
+pub struct Opener {
     program: PathBuf,
     arguments: &'static [&'static str],
 }
 
 impl Opener {
     /// Returns the program, if there is one and the person can see what it opens.
-    pub(crate) fn find() -> Option<Self> {
+    #[must_use]
+    pub fn find() -> Option<Self> {
         let opener = choose(env::consts::OS, |name| env::var_os(name))?;
         opener.into_iter().find(|opener| opener.program.is_file())
     }
 
     /// Opens `page` without waiting for the person to close it.
-    pub(crate) fn open(&self, page: &WebPage) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// What the system says if the program cannot be started.
+    pub fn open(&self, page: &WebPage) -> io::Result<()> {
         Command::new(&self.program)
             .args(self.arguments)
             .arg(page.as_str())

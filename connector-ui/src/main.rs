@@ -1,0 +1,143 @@
+//! `ztna-tray`: the connector's icon, and the menu behind it.
+//!
+//! It shows what the service says and carries out what the person chooses. It decides nothing,
+//! keeps nothing, and sees no token.
+
+mod choices;
+mod desktop;
+mod link;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use connector_client::Service;
+use connector_ui::notices::Notices;
+use connector_ui::texts::{Language, Texts};
+use connector_ui::view::{self, Action, Clock, Snapshot};
+use tokio::sync::{mpsc, watch};
+
+use crate::choices::{Choices, Outcome};
+use crate::desktop::Desktop;
+
+/// The connector's icon: shows how it is, and steers it.
+///
+/// The icon follows the service within a second. Ending it ends nothing else. Where a desktop has
+/// no place for icons, `ztna` does the same in a terminal.
+#[derive(Debug, Parser)]
+#[command(name = "ztna-tray", version)]
+struct Options {
+    /// The service's endpoint, in place of the one that ZTNA_SOCKET names or the usual one.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let client = concat!("ztna-tray ", env!("CARGO_PKG_VERSION"));
+    let service = Arc::new(Service::new(client, options.socket, None));
+    let language = Language::choose(desktop::locales());
+    let first = view::menu(&Snapshot::NotRunning, &Texts::new(language), clock());
+    desktop::run(first, move |desktop, choices| {
+        run(service, language, desktop, choices)
+    })
+}
+
+/// Follows the service and the person, until the person has enough of it.
+async fn run(
+    service: Arc<Service>,
+    language: Language,
+    desktop: Desktop,
+    choices: mpsc::Receiver<Action>,
+) {
+    let (shown, snapshots) = watch::channel(Snapshot::NotRunning);
+    let (again, asked) = watch::channel(());
+    let tray = Tray {
+        desktop,
+        notices: Notices::default(),
+        before: Snapshot::NotRunning,
+        choices: Choices::new(Arc::clone(&service), again),
+        texts: Texts::new(language),
+    };
+    tokio::select! {
+        () = link::follow(&service, &shown, asked) => {}
+        () = tray.run(snapshots, choices) => {}
+    }
+}
+
+/// What the program does once it is seen.
+struct Tray {
+    desktop: Desktop,
+    notices: Notices,
+    before: Snapshot,
+    choices: Choices,
+    texts: Texts,
+}
+
+impl Tray {
+    async fn run(
+        mut self,
+        mut snapshots: watch::Receiver<Snapshot>,
+        mut choices: mpsc::Receiver<Action>,
+    ) {
+        let mut minute = tokio::time::interval(TIMES_CHANGE);
+        loop {
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
+                chosen = choices.recv() => match chosen {
+                    Some(Action::Quit) | None => return,
+                    Some(action) => self.choose(action).await,
+                },
+                outcome = self.choices.next() => {
+                    self.report(outcome).await;
+                    continue;
+                }
+                _ = minute.tick() => {}
+            }
+            let after = snapshots.borrow_and_update().clone();
+            self.show(after).await;
+        }
+    }
+
+    async fn show(&mut self, after: Snapshot) {
+        let clock = clock();
+        self.desktop
+            .change(view::menu(&after, &self.texts, clock))
+            .await;
+        let notices = self
+            .notices
+            .between(&self.before, &after, &self.texts, clock);
+        self.before = after;
+        for notice in notices {
+            self.desktop.tell(notice).await;
+        }
+    }
+
+    async fn choose(&mut self, action: Action) {
+        if action == Action::SignOut {
+            self.notices.person_signs_out(clock());
+        }
+        if let Some(outcome) = self.choices.start(action, &self.texts, clock()) {
+            self.report(outcome).await;
+        }
+    }
+
+    async fn report(&self, outcome: Outcome) {
+        if let Some(notice) = outcome.notice(&self.texts) {
+            self.desktop.tell(notice).await;
+        }
+    }
+}
+
+/// The only place that looks at the clock.
+fn clock() -> Clock {
+    let now = chrono::Local::now();
+    Clock {
+        now: now.timestamp(),
+        ahead: now.offset().local_minus_utc().into(),
+    }
+}
+
+/// How often times that are shown as minutes are looked at.
+const TIMES_CHANGE: Duration = Duration::from_secs(20);

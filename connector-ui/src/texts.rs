@@ -1,0 +1,114 @@
+//! The words, in the person's language.
+
+use std::fmt;
+
+use fluent_bundle::{FluentArgs, FluentBundle, FluentResource, FluentValue};
+
+/// A language that all texts exist in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// For everybody whose own is missing.
+    English,
+    /// German.
+    German,
+}
+
+impl Language {
+    /// Chooses by locales as in `de_DE.UTF-8`, the most important first; the first that is not
+    /// empty counts.
+    #[must_use]
+    pub fn choose(locales: impl IntoIterator<Item = String>) -> Self {
+        let chosen = locales.into_iter().find(|locale| !locale.is_empty());
+        let chosen = chosen.unwrap_or_default().to_ascii_lowercase();
+        match chosen.split(['_', '-', '.', '@']).next() {
+            Some("de") => Self::German,
+            Some(_) | None => Self::English,
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
+
+    const fn source(self) -> &'static str {
+        match self {
+            Self::English => include_str!("../locales/en/tray.ftl"),
+            Self::German => include_str!("../locales/de/tray.ftl"),
+        }
+    }
+}
+
+/// Every text in one language.
+pub struct Texts {
+    language: Language,
+    bundle: FluentBundle<FluentResource>,
+}
+
+impl Texts {
+    /// Reads the texts of `language`, which are part of the program.
+    #[must_use]
+    pub fn new(language: Language) -> Self {
+        let locales = language.code().parse().into_iter().collect();
+        let mut bundle = FluentBundle::new(locales);
+        // Marks around what is filled in would be shown as boxes by some panels.
+        bundle.set_use_isolating(false);
+        // Mistakes in a file are for the tests to find; what can be read is used.
+        let resource = FluentResource::try_new(language.source().to_owned());
+        let resource = resource.unwrap_or_else(|(readable, _)| readable);
+        let _ = bundle.add_resource(resource);
+        Self { language, bundle }
+    }
+
+    /// Returns the text of `key`.
+    #[must_use]
+    pub fn say(&self, key: &str) -> String {
+        self.say_with(key, [])
+    }
+
+    /// Returns the text of `key` with what is to be filled in.
+    #[must_use]
+    pub fn say_with<const N: usize>(
+        &self,
+        key: &str,
+        values: [(&'static str, FluentValue<'_>); N],
+    ) -> String {
+        let pattern = self.bundle.get_message(key).and_then(|text| text.value());
+        let Some(pattern) = pattern else {
+            // The tests see to it that nobody ever reads this.
+            return key.to_owned();
+        };
+        let mut arguments = FluentArgs::with_capacity(N);
+        for (name, value) in values {
+            arguments.set(name, value);
+        }
+        let mut ignored = Vec::new();
+        let text = self
+            .bundle
+            .format_pattern(pattern, Some(&arguments), &mut ignored);
+        text.into_owned()
+    }
+
+    /// Returns how long something takes or lasts, as in `2 hours`.
+    #[must_use]
+    pub fn duration(&self, seconds: i64) -> String {
+        let minutes = seconds.max(0).saturating_add(59) / 60;
+        let (key, count) = match minutes {
+            0..120 => ("minutes", minutes),
+            120..2880 => ("hours", minutes / 60),
+            2880.. | i64::MIN..0 => ("days", minutes / 1440),
+        };
+        self.say_with(key, [("count", count.into())])
+    }
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Texts").field(&self.language).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

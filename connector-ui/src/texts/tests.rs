@@ -1,0 +1,150 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn every_language_has_every_text_with_the_same_things_to_fill_in() {
+    let english = messages(Language::English);
+
+    assert_eq!(messages(Language::German), english);
+    assert!(english.len() > 50);
+}
+
+#[test]
+fn no_file_has_a_mistake_and_no_text_is_there_twice() {
+    for language in BOTH {
+        let resource = FluentResource::try_new(language.source().to_owned());
+        assert!(resource.is_ok(), "{language:?}: {resource:?}");
+        let mut bundle = FluentBundle::new(Vec::new());
+        bundle.add_resource(resource.unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn every_text_is_used_and_every_text_that_is_used_is_there() {
+    let mut sources = String::new();
+    read_sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut sources,
+    );
+    let english = messages(Language::English);
+
+    for key in english.keys() {
+        assert!(sources.contains(&format!("\"{key}\"")), "{key} is not used");
+    }
+    for call in [
+        "say(\"",
+        "say_with(\"",
+        "say_with(\n            \"",
+        "choice(\"",
+    ] {
+        for (at, _) in sources.match_indices(call) {
+            let key = sources[at + call.len()..].split('"').next().unwrap();
+            assert!(english.contains_key(key), "{key} is missing");
+        }
+    }
+}
+
+#[test]
+fn everything_is_filled_in_in_every_language() {
+    for language in BOTH {
+        let texts = Texts::new(language);
+        for (key, names) in messages(language) {
+            for count in [1, 2] {
+                let mut arguments = FluentArgs::new();
+                for name in &names {
+                    match name.as_str() {
+                        "count" => arguments.set("count", count),
+                        name => arguments.set(name.to_owned(), "something"),
+                    }
+                }
+                let mut errors = Vec::new();
+                let message = texts.bundle.get_message(&key).unwrap();
+                let text = texts.bundle.format_pattern(
+                    message.value().unwrap(),
+                    Some(&arguments),
+                    &mut errors,
+                );
+                assert!(errors.is_empty(), "{key}: {errors:?}");
+                assert!(!text.contains(['{', '}', '\u{2068}']), "{key}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_language_is_the_persons_or_english() {
+    let choose = |locales: &[&str]| Language::choose(locales.iter().map(ToString::to_string));
+
+    assert_eq!(choose(&["de_DE.UTF-8"]), Language::German);
+    assert_eq!(choose(&["", "de-AT"]), Language::German);
+    assert_eq!(choose(&["de"]), Language::German);
+    for other in [
+        &[][..],
+        &[""],
+        &["C"],
+        &["en_US.UTF-8", "de_DE"],
+        &["deu"],
+        &["fr"],
+    ] {
+        assert_eq!(choose(other), Language::English, "{other:?}");
+    }
+}
+
+#[test]
+fn durations_are_said_as_people_say_them_and_never_too_short() {
+    let english = Texts::new(Language::English);
+    let german = Texts::new(Language::German);
+
+    for (seconds, text) in [
+        (-5, "0 minutes"),
+        (0, "0 minutes"),
+        (1, "one minute"),
+        (60, "one minute"),
+        (61, "2 minutes"),
+        (7200, "2 hours"),
+        (86_400, "24 hours"),
+        (259_200, "3 days"),
+    ] {
+        assert_eq!(english.duration(seconds), text, "{seconds}");
+    }
+    assert_eq!(german.duration(60), "eine Minute");
+    assert_eq!(german.duration(i64::MAX).split(' ').nth(1), Some("Tage"));
+}
+
+const BOTH: [Language; 2] = [Language::English, Language::German];
+
+/// Returns the keys of a language's file, each with the names of what is filled in.
+fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut current = String::new();
+    for line in language.source().lines() {
+        if let Some((key, _)) = line.split_once(" =")
+            && key.starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            current = key.to_owned();
+            let before = found.insert(current.clone(), BTreeSet::new());
+            assert!(before.is_none(), "{key} is there twice");
+        }
+        for part in line.split('$').skip(1) {
+            let name: String = part
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            found.get_mut(&current).unwrap().insert(name);
+        }
+    }
+    found
+}
+
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, into);
+        } else if !path.ends_with("texts/tests.rs") {
+            into.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The parts of the menu, from the top down.
+
+mod access;
+mod device;
+
+use connector_client::browser::WebPage;
+use connector_ipc::{Identity, Standing};
+
+use super::standing::{State, Trouble, troubles};
+use super::{Action, Break, Clock, Entry, Item, Known, one_line};
+use crate::texts::Texts;
+
+/// What there is to read about a state.
+pub(super) fn details(
+    state: State,
+    known: Option<&Known>,
+    texts: &Texts,
+    clock: Clock,
+) -> Vec<String> {
+    let Some(known) = known else {
+        return vec![texts.say("advice-not-running")];
+    };
+    let status = &known.status;
+    match state {
+        State::BlockedByNetwork => vec![texts.say("advice-network")],
+        State::InUse => vec![texts.say("advice-in-use")],
+        State::BlockedByDevice | State::Restricted => {
+            vec![texts.say_with("device-unmet", [("count", status.checks_unmet.into())])]
+        }
+        State::Offline => vec![offline(known, texts, clock)],
+        State::Paused => vec![paused(known, texts, clock)],
+        State::SigningIn => vec![texts.say("advice-signing-in")],
+        // Why there is no configuration only the service can say.
+        State::Starting => vec![one_line(&status.summary.message)],
+        State::Warning => troubles(status)
+            .map(|trouble| match trouble {
+                Trouble::Interception(problem) => texts.say_with(
+                    "trouble-interception",
+                    [("problem", one_line(problem).into())],
+                ),
+                Trouble::Records(problem) => {
+                    texts.say_with("trouble-records", [("problem", one_line(problem).into())])
+                }
+                Trouble::Site(site) => {
+                    texts.say_with("trouble-site", [("site", one_line(site).into())])
+                }
+            })
+            .collect(),
+        State::Connected | State::Connecting | State::NotRunning | State::SignedOut => Vec::new(),
+    }
+}
+
+fn offline(known: &Known, texts: &Texts, clock: Clock) -> String {
+    let ends = known.status.configuration_expires_at.as_deref();
+    match ends.and_then(|ends| clock.until(ends)) {
+        Some(left) => texts.say_with("offline-left", [("left", texts.duration(left).into())]),
+        None => texts.say("offline"),
+    }
+}
+
+fn paused(known: &Known, texts: &Texts, clock: Clock) -> String {
+    let until = known.status.paused_until.as_deref();
+    match until.and_then(|until| clock.time_of_day(until)) {
+        Some(time) => texts.say_with("paused-until", [("time", time.into())]),
+        None => texts.say("paused-for-good"),
+    }
+}
+
+/// The menu while no service answers.
+pub(super) fn without_service(texts: &Texts) -> Vec<Entry> {
+    vec![Entry::Separator, quit(texts)]
+}
+
+/// The menu while one does.
+pub(super) fn with_service(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry> {
+    let mut entries = vec![Entry::Separator];
+    entries.extend(person(state, known, texts, clock));
+    entries.extend(switch(state, known, texts));
+    entries.push(Entry::Separator);
+    entries.extend(access::resources(known, texts));
+    entries.push(device::device(known, texts));
+    entries.extend(access::refused(known, texts, clock));
+    entries.push(help(known, texts));
+    entries.push(Entry::Separator);
+    entries.push(quit(texts));
+    entries
+}
+
+/// Returns the name that people know the person by.
+pub(crate) fn display_name(identity: &Identity) -> String {
+    let name = identity.name.as_ref().or(identity.email.as_ref());
+    one_line(name.unwrap_or(&identity.subject))
+}
+
+fn person(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry> {
+    let Some(identity) = &known.status.identity else {
+        let action = match state {
+            State::InUse | State::Starting => None,
+            State::BlockedByDevice
+            | State::BlockedByNetwork
+            | State::Connected
+            | State::Connecting
+            | State::NotRunning
+            | State::Offline
+            | State::Paused
+            | State::Restricted
+            | State::SignedOut
+            | State::SigningIn
+            | State::Warning => Some(Action::SignIn),
+        };
+        let key = match state {
+            State::SigningIn => "sign-in-again",
+            State::BlockedByDevice
+            | State::BlockedByNetwork
+            | State::Connected
+            | State::Connecting
+            | State::InUse
+            | State::NotRunning
+            | State::Offline
+            | State::Paused
+            | State::Restricted
+            | State::SignedOut
+            | State::Starting
+            | State::Warning => "sign-in",
+        };
+        return vec![item("sign-in", texts.say(key), action)];
+    };
+    let name = display_name(identity);
+    let mut entries = vec![Entry::Text(
+        texts.say_with("signed-in-as", [("name", name.into())]),
+    )];
+    if let Some(left) = clock.until(&identity.expires_at) {
+        let left = texts.duration(left);
+        entries.push(Entry::Text(
+            texts.say_with("session-left", [("left", left.into())]),
+        ));
+    }
+    entries.push(item("extend", texts.say("extend"), Some(Action::SignIn)));
+    entries.push(item(
+        "sign-out",
+        texts.say("sign-out"),
+        Some(Action::SignOut),
+    ));
+    entries
+}
+
+fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
+    if known.status.standing == Standing::Paused || state == State::Paused {
+        return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
+    }
+    known.status.identity.as_ref()?;
+    let choice = |key: &str, length| item(key, texts.say(key), Some(Action::Pause(length)));
+    Some(Entry::Submenu {
+        id: "pause".into(),
+        label: texts.say("pause"),
+        entries: vec![
+            choice("pause-quarter", Break::For(15 * 60)),
+            choice("pause-hour", Break::For(3600)),
+            choice("pause-tomorrow", Break::UntilMorning),
+            choice("pause-on-demand", Break::UntilSwitchedOn),
+        ],
+    })
+}
+
+fn help(known: &Known, texts: &Texts) -> Entry {
+    let status = &known.status;
+    let mut entries = vec![item(
+        "help-check",
+        texts.say("check-again"),
+        Some(Action::CheckAgain),
+    )];
+    if let Some(support) = &status.support {
+        let page = WebPage::new(support.clone());
+        let label = texts.say_with("support", [("address", one_line(support).into())]);
+        entries.push(match page {
+            Some(page) => item(
+                "support",
+                label,
+                Some(Action::OpenPage(page.as_str().to_owned())),
+            ),
+            None => Entry::Text(label),
+        });
+    }
+    entries.push(Entry::Text(texts.say("help-commands")));
+    let version = texts.say_with("version", [("version", one_line(&status.version).into())]);
+    entries.push(Entry::Text(version));
+    Entry::Submenu {
+        id: "help".into(),
+        label: texts.say("help"),
+        entries,
+    }
+}
+
+fn quit(texts: &Texts) -> Entry {
+    item("quit", texts.say("quit"), Some(Action::Quit))
+}
+
+fn item(id: &str, label: String, action: Option<Action>) -> Entry {
+    Entry::Item(Item {
+        id: id.to_owned(),
+        label,
+        action,
+    })
+}
+
+/// Says that a list goes on, if it does.
+fn cut(all: usize, shown: usize, command: &'static str, texts: &Texts) -> Option<Entry> {
+    let left = all.checked_sub(shown).filter(|left| *left > 0)?;
+    Some(Entry::Text(texts.say_with(
+        "more",
+        [("count", left.into()), ("command", command.into())],
+    )))
+}
