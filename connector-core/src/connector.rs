@@ -3,6 +3,7 @@
 mod enforcer;
 mod facts;
 mod measuring;
+mod publishing;
 mod refusals;
 mod signalling;
 mod signing_in;
@@ -12,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{AccessMap, Content, Denial, Flow, Question, Reason};
+use crate::access::{AccessMap, Denial, Flow, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, Plea, PleaRecord, Record};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
@@ -504,60 +505,6 @@ impl Connector {
     fn renew_all(&mut self, now: Now) {
         if let Some(grounds) = self.known.grounds(&self.trusting, now) {
             self.enforcer.renew_all(&grounds, &mut self.effects);
-        }
-    }
-
-    fn closed(&self) -> Option<Denial> {
-        if self.stopping {
-            return Some(Reason::Stopping.into());
-        }
-        if self.known.configuration.is_none() {
-            return Some(self.known.why_not_configured().into());
-        }
-        if self.known.signing_in.session().is_none() {
-            return Some(self.known.signing_in.why_signed_out());
-        }
-        if self.pause.is_some() {
-            return Some(Reason::Paused.into());
-        }
-        let is_silent = self.known.signalling.is_silent();
-        is_silent.then(|| Reason::SignalsSilent.into())
-    }
-
-    fn publish_tunnel(&mut self) {
-        let plan = match (self.known.signing_in.session(), &self.known.configuration) {
-            (Some(session), Some(configuration)) if self.pause.is_none() && !self.stopping => {
-                Some(TunnelPlan {
-                    session: session.id.clone(),
-                    addresses: session.addresses.clone(),
-                    catalogue: Arc::clone(&configuration.catalogue),
-                })
-            }
-            (Some(_) | None, Some(_) | None) => None,
-        };
-        if plan != self.tunnel {
-            self.tunnel.clone_from(&plan);
-            self.effects.push_back(Effect::ApplyTunnel(plan));
-        }
-    }
-
-    fn publish_access(&mut self) {
-        let catalogue = self
-            .known
-            .configuration
-            .as_ref()
-            .map(|known| Arc::clone(&known.catalogue))
-            .unwrap_or_default();
-        let content = Content {
-            closed: self.closed(),
-            owner: self.owner().unwrap_or(Owner::Machine),
-            catalogue,
-            answers: Arc::clone(self.enforcer.answers()),
-        };
-        if let Some(access) = self.access.replace(content) {
-            self.access = Arc::new(access);
-            self.effects
-                .push_back(Effect::PublishAccess(Arc::clone(&self.access)));
         }
     }
 }

@@ -195,6 +195,7 @@ fn every_state_looks_different_unless_it_means_the_same_to_people() {
         [
             vec![State::BlockedByDevice, State::BlockedByNetwork],
             vec![State::Connecting, State::Starting],
+            vec![State::InUse, State::SignedOut],
         ]
     );
 }
