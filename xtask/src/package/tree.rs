@@ -112,10 +112,10 @@ impl Tree {
     fn add_documents(&self, making: &Making) -> anyhow::Result<()> {
         let place = |name: &str| format!("usr/share/doc/ztna/{name}");
         self.put(&place("copyright"), COPYRIGHT.as_bytes())?;
-        let parts = sbom::parts(&making.metadata, &SERVICE_AND_COMMAND);
+        let parts = sbom::parts(&making.metadata, &PARTS);
         let licences = self.put(&place("licences.txt"), notices::collect(&parts).as_bytes())?;
         compress(&licences)?;
-        let bill = sbom::bill(&making.metadata, &SERVICE_AND_COMMAND, &making.version);
+        let bill = sbom::bill(&making.metadata, &PARTS, &making.version);
         self.put(&place("sbom.cdx.json"), format!("{bill:#}\n").as_bytes())?;
         Ok(())
     }
@@ -137,7 +137,8 @@ fn compress(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the files of `installers/linux` go.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
+    ("ztna-tray.desktop", "etc/xdg/autostart/ztna-tray.desktop"),
     ("environment", "etc/default/ztna"),
     ("polkit.rules", "usr/share/polkit-1/rules.d/50-ztna.rules"),
     ("sysusers.conf", "usr/lib/sysusers.d/ztna.conf"),
@@ -160,7 +161,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// The packages that the programs are built from.
-const SERVICE_AND_COMMAND: [&str; 2] = ["connector-cli", "connector-service"];
+const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
 
 const COPYRIGHT: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
