@@ -9,10 +9,11 @@ mod by_flow;
 mod denial;
 mod flow;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::audit::DecidedBy;
-use crate::catalogue::{Catalogue, Lookup, ResourceId, SiteId};
+use crate::catalogue::{Catalogue, Lookup, Resource, ResourceId, SiteId};
 use crate::identity::Owner;
 use crate::time::Moment;
 
@@ -39,7 +40,21 @@ pub(crate) struct Content {
     /// Whose programs may reach anything.
     pub(crate) owner: Owner,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) concealed: Concealed,
+    /// What live flows go on by that were not answered anew yet.
+    pub(crate) reviewed: Option<Reviewed>,
     pub(crate) answers: Arc<ByFlow<Answer>>,
+}
+
+/// The resources that whoever is signed in must not learn of.
+pub type Concealed = Arc<BTreeSet<ResourceId>>;
+
+/// The answers that are asked for again, as a whole, because their grounds changed:
+/// live flows go on by them for a moment, new ones wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reviewed {
+    pub(crate) answers: Arc<ByFlow<Answer>>,
+    pub(crate) until: Moment,
 }
 
 /// What the policy said about one flow.
@@ -52,7 +67,7 @@ pub(crate) enum Answer {
         decided_by: DecidedBy,
         until: Moment,
     },
-    /// Something the grant rested on changed and the policy is being asked
+    /// What this one grant rested on changed and the policy is being asked
     /// again: live flows go on until then, new ones wait.
     Reviewing { grant: Arc<Grant>, until: Moment },
 }
@@ -91,6 +106,18 @@ impl Grant {
     }
 }
 
+impl Answer {
+    /// Returns what live flows go on by while the policy is asked again, and how long, if
+    /// they may: until `limit`, but no longer than the lease or a review that began before.
+    pub(crate) fn reviewed(&self, limit: Moment) -> Option<(&Arc<Grant>, Moment)> {
+        match self {
+            Self::Granted(grant) => Some((grant, limit.min(grant.lease_ends))),
+            Self::Refused { .. } => None,
+            Self::Reviewing { grant, until } => Some((grant, limit.min(*until))),
+        }
+    }
+}
+
 impl From<Lapse> for Denial {
     fn from(lapse: Lapse) -> Self {
         match lapse {
@@ -119,7 +146,10 @@ impl AccessMap {
         }
         match self.content.catalogue.lookup(flow) {
             Lookup::Offered(_) => {}
-            Lookup::PortNotOffered(_) => return Verdict::Denied(Reason::PortNotOffered.into()),
+            Lookup::PortNotOffered(resource) => {
+                let reason = not_offered(resource, &self.content.concealed);
+                return Verdict::Denied(reason.into());
+            }
             Lookup::Unknown => return Verdict::Denied(Reason::UnknownResource.into()),
         }
 
@@ -157,8 +187,23 @@ impl AccessMap {
             }),
             Some(Answer::Refused { denial, .. }) => Err(denial.clone()),
             Some(Answer::Granted(grant)) => Err(grant.lapse.into()),
-            Some(Answer::Reviewing { .. }) | None => Err(permit.lapse()),
+            Some(Answer::Reviewing { .. }) => Err(permit.lapse()),
+            None => self.review_by_what_was(permit, now),
         }
+    }
+
+    /// Decides whether a live flow may go on that the policy is being asked about again.
+    fn review_by_what_was(&self, permit: &Permit, now: Moment) -> Result<Permit, Denial> {
+        let flow = &permit.flow;
+        let reviewed = self.content.reviewed.as_ref();
+        reviewed
+            .and_then(|reviewed| reviewed.answers.get(flow)?.reviewed(reviewed.until))
+            .filter(|(_, until)| now < *until)
+            .map(|(grant, until)| Permit {
+                lease_ends: until,
+                ..Permit::new(flow, grant)
+            })
+            .ok_or_else(|| permit.lapse())
     }
 
     /// Returns the generation this map was compiled at.
@@ -177,6 +222,18 @@ impl AccessMap {
     #[must_use]
     pub fn shared_catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.content.catalogue)
+    }
+
+    /// Returns the resources that whoever is signed in may know of.
+    pub fn shown(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let all = self.content.catalogue.resources();
+        all.filter(|resource| !self.content.concealed.contains(&resource.id))
+    }
+
+    /// Returns the resources that whoever is signed in must not learn of.
+    #[must_use]
+    pub fn concealed(&self) -> &Concealed {
+        &self.content.concealed
     }
 
     /// Returns whose programs may reach anything.
@@ -230,6 +287,15 @@ impl AccessMap {
     }
 }
 
+/// Tells why a port is refused: of what must not be learned of, as of what is not there.
+pub(crate) fn not_offered(resource: &Resource, concealed: &BTreeSet<ResourceId>) -> Reason {
+    if concealed.contains(&resource.id) {
+        Reason::Hidden
+    } else {
+        Reason::PortNotOffered
+    }
+}
+
 impl Default for AccessMap {
     fn default() -> Self {
         Self {
@@ -238,6 +304,8 @@ impl Default for AccessMap {
                 closed: Some(Reason::NotConfigured.into()),
                 owner: Owner::Machine,
                 catalogue: Arc::default(),
+                concealed: Concealed::default(),
+                reviewed: None,
                 answers: Arc::default(),
             },
         }
@@ -384,6 +452,19 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_a_concealed_resource_does_not_offer_is_refused_as_hidden_and_it_is_not_shown() {
+        let mut map = map([]);
+        assert!(map.shown().any(|resource| resource.id == "wiki".into()));
+
+        map.content.concealed = Arc::new(BTreeSet::from(["wiki".into()]));
+
+        let verdict = map.decide(&wiki(22), at(0));
+        assert_eq!(verdict, Verdict::Denied(Reason::Hidden.into()));
+        assert!(!map.shown().any(|resource| resource.id == "wiki".into()));
+        assert!(map.shown().next().is_some());
+    }
+
+    #[test]
     fn while_a_grant_is_reviewed_live_flows_go_on_and_new_ones_wait() {
         let before = map([(wiki(80), Answer::Granted(grant(at(10))))]);
         let Verdict::Permitted(permit) = before.decide(&wiki(80), at(0)) else {
@@ -410,6 +491,43 @@ mod tests {
     }
 
     #[test]
+    fn while_all_answers_are_reviewed_live_flows_go_on_by_them_and_new_answers_go_first() {
+        let refused = |reason: Reason| Answer::Refused {
+            denial: reason.into(),
+            decided_by: DecidedBy::Local,
+            until: at(9),
+        };
+        let by = |user| Flow {
+            workload: Workload::UnknownOf(user),
+            ..wiki(80)
+        };
+        let before = [(1, at(10)), (2, at(10)), (3, at(1))];
+        let before = before.map(|(user, ends)| (by(user), Answer::Granted(grant(ends))));
+        let permits = before.clone().map(|(flow, _)| {
+            let Verdict::Permitted(permit) = map(before.clone()).decide(&flow, at(0)) else {
+                panic!("granted");
+            };
+            permit
+        });
+        let mut during = map([(by(2), refused(Reason::PolicyDenied))]);
+        during.content.reviewed = Some(Reviewed {
+            answers: Arc::new(before.into_iter().collect()),
+            until: at(2),
+        });
+        let [unanswered, denied, lapsing] = permits;
+
+        let verdict = during.decide(unanswered.flow(), at(0));
+        assert!(matches!(verdict, Verdict::Undecided(_)));
+        let goes_on = during.review(&unanswered, at(1)).unwrap();
+        assert_eq!(goes_on.lease_ends(), at(2));
+        let lapsed = Err(Reason::LeaseExpired.into());
+        assert_eq!(during.review(&unanswered, at(2)), lapsed);
+        let refusal = Err(Reason::PolicyDenied.into());
+        assert_eq!(during.review(&denied, at(0)), refusal);
+        assert_eq!(during.review(&lapsing, at(1)), lapsed);
+    }
+
+    #[test]
     fn a_live_flow_ends_when_its_answer_is_gone_or_the_map_closes() {
         let before = map([(wiki(80), Answer::Granted(grant(at(10))))]);
         let Verdict::Permitted(permit) = before.decide(&wiki(80), at(0)) else {
@@ -431,6 +549,8 @@ mod tests {
             owner: Owner::Machine,
             closed: None,
             catalogue: Arc::new(catalogue()),
+            concealed: Concealed::default(),
+            reviewed: None,
             answers: Arc::new(answers.into_iter().collect()),
         };
         AccessMap::default().replace(content).unwrap()

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub use self::matter::Matter;
-pub use self::plea::{Plea, PleaRecord};
+pub use self::plea::{Plea, PleaRecord, Pleading, Settlement};
 pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
 
 use self::chain::Link;
@@ -108,6 +108,8 @@ pub struct Said {
     pub access: Access,
     /// The request for access that the answer rests on.
     pub granted: Option<Granted>,
+    /// How long the control plane had been silent.
+    pub silence: Option<Duration>,
     /// When time alone may change the answer.
     pub valid_until: Option<WallTime>,
     /// What the administrator should read.
@@ -324,6 +326,7 @@ impl From<Decision> for Said {
             server: decision.answered_by,
             access: decision.access,
             granted: decision.granted,
+            silence: decision.silence,
             valid_until: decision.valid_until,
             reason_admin: decision.reason_admin,
         }
@@ -354,6 +357,9 @@ impl Said {
             if let Some(reason) = &granted.reason {
                 unmapped["request"]["reason"] = (&**reason).into();
             }
+        }
+        if let Some(silence) = self.silence {
+            unmapped["offline_seconds"] = silence.as_secs().into();
         }
         if let Some(until) = self.valid_until {
             unmapped["valid_until"] = until.unix_millis().into();

@@ -160,6 +160,8 @@ pub struct Decision {
     pub lease: Option<Duration>,
     /// How long a permission still counts without the control plane; absent is not at all.
     pub offline: Option<Duration>,
+    /// How long the control plane had been silent, where the answer counts that.
+    pub silence: Option<Duration>,
     /// When time alone may change the answer.
     pub valid_until: Option<WallTime>,
     /// What the policy wants the administrator to read.
@@ -213,6 +215,7 @@ impl Decision {
             commit: None,
             lease: None,
             offline: None,
+            silence: None,
             valid_until: None,
             reason_admin: None,
             access: Access::default(),

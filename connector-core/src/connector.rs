@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{AccessMap, Denial, Flow, Question, Reason};
-use crate::audit::{DecidedBy, Outcome, Plea, PleaRecord, Record};
+use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
+use crate::audit::{DecidedBy, Outcome, PleaRecord, Pleading, Record};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
@@ -64,6 +64,7 @@ struct Known {
     host: Option<HostId>,
     configuration: Option<Configuration>,
     configuration_expired: bool,
+    concealed: Concealed,
     signing_in: SigningIn,
     signalling: Signalling,
     verdict: Verdict,
@@ -98,7 +99,7 @@ impl Connector {
         let is_of_one_flow = event.is_of_one_flow();
         match event {
             Event::AccessRequested(question) => self.request_access(question, now),
-            Event::AccessWanted(plea) => self.note_plea(plea, now),
+            Event::AccessPleaded(pleading) => self.note_plea(pleading, now),
             Event::ConfigurationAccepted(configuration) => self.configure(*configuration, now),
             Event::Evaluated {
                 attempt,
@@ -120,6 +121,7 @@ impl Connector {
             Event::Recorded { attempt, written } => {
                 self.enforcer.handle_recorded(attempt, written, now.moment);
             }
+            Event::ResourcesConcealed(concealed) => self.known.concealed = concealed,
             Event::Resumed => self.pause = None,
             Event::SessionOpened {
                 attempt,
@@ -352,10 +354,10 @@ impl Connector {
             .handle_evaluated(attempt, outcome, latency, &grounds, &mut self.effects);
     }
 
-    fn note_plea(&mut self, plea: Plea, now: Now) {
+    fn note_plea(&mut self, pleading: Pleading, now: Now) {
         let record = PleaRecord {
             time: now.wall,
-            plea,
+            pleading,
             session: self.known.signing_in.session().cloned(),
             host: self.known.host.clone(),
         };
@@ -551,6 +553,7 @@ impl Known {
         Some(Grounds {
             session: self.signing_in.session()?,
             configuration: self.configuration.as_ref()?,
+            concealed: &self.concealed,
             host: self.host.as_ref(),
             verdict: &self.verdict,
             trusting,

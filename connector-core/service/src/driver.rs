@@ -15,6 +15,7 @@ use crate::adapters::decisions::DecisionLog;
 use crate::adapters::keys::KeyRing;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
+use crate::adapters::policies::Concealing;
 use crate::adapters::sign_in::{SignIn, Wish};
 use crate::adapters::signals::Signals;
 use crate::adapters::tunnelling::Tunnel;
@@ -24,6 +25,7 @@ use crate::view::Snapshot;
 #[derive(Debug)]
 pub(crate) struct Adapters {
     pub(crate) pdp: Pdp,
+    pub(crate) concealing: Concealing,
     pub(crate) measuring: Measuring,
     pub(crate) sign_in: SignIn,
     pub(crate) signals: Signals,
@@ -49,6 +51,9 @@ pub(crate) async fn run(
     let mut ordered: Option<oneshot::Sender<()>> = None;
     loop {
         adapters.supervisor.alive();
+        if let Some(concealed) = adapters.concealing.poll(&connector) {
+            connector.handle_event(Event::ResourcesConcealed(concealed), clock::now());
+        }
         // Before the effects: whoever sees a tunnel go should know already why.
         adapters.show(&connector);
         while let Some(effect) = connector.poll_effect() {

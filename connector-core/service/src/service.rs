@@ -22,7 +22,7 @@ use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing, Sealers};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
-use crate::adapters::policies::{self, Policies};
+use crate::adapters::policies::{self, Concealing, Policies};
 use crate::adapters::proxying::Gate;
 use crate::adapters::shipping::{self, Cursors, Shipping};
 use crate::adapters::sign_in::{self, SignIn};
@@ -68,7 +68,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
-    let granting = Granting::new(api.clone(), keys.clone());
+    let granting = Granting::new(api.clone(), keys.clone(), events.clone());
     let sign_in = sign_in::Config {
         http: http.clone(),
         api,
@@ -122,6 +122,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let embedded = policies.embedded();
     let adapters = Adapters {
         signals: Signals::new(signals_config, kept),
+        concealing: Concealing::new(settings.policy_mode, embedded.clone()),
         pdp: Pdp::new(http, settings.policy_mode, embedded, events.clone()),
         measuring: Measuring::start(events.clone())?,
         sign_in,

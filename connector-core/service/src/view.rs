@@ -209,24 +209,15 @@ impl View {
             None => ResourceState::Undecided,
         };
         access
-            .catalogue()
-            .resources()
-            .filter(|resource| !self.hides(resource))
+            .shown()
             .map(|resource| convert::resource(resource, state(resource)))
             .collect()
     }
 
-    /// Returns whether whoever is signed in must not learn of a resource. Only the policies on
-    /// this device can hide one, and only where they alone decide.
+    /// Returns whether whoever is signed in must not learn of a resource.
     pub(crate) fn hides(&self, resource: &Resource) -> bool {
-        if !self.decides_here() {
-            return false;
-        }
-        let snapshot = Arc::clone(&self.snapshot.borrow());
-        match &snapshot.session {
-            Some(session) => self.policies.embedded.hides(&session.person, resource),
-            None => true,
-        }
+        let access = self.authorizer.access();
+        access.concealed().contains(&resource.id)
     }
 
     /// Returns whether the policies on this device decide, and nobody else.

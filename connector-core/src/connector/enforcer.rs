@@ -16,7 +16,9 @@ use self::reviewing::Review;
 use self::schedule::Schedule;
 use super::trusting::Trusting;
 use super::{Attempt, Effect, PdpFailure};
-use crate::access::{Answer, ByFlow, Denial, Flow, Grant, Lapse, Question, Reason};
+use crate::access::{
+    Answer, ByFlow, Concealed, Denial, Flow, Lapse, Question, Reason, Reviewed, not_offered,
+};
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Lookup, Resource};
@@ -31,6 +33,7 @@ use crate::trust::Acting;
 pub(super) struct Grounds<'a> {
     pub(super) session: &'a Session,
     pub(super) configuration: &'a Configuration,
+    pub(super) concealed: &'a Concealed,
     pub(super) host: Option<&'a HostId>,
     pub(super) verdict: &'a Verdict,
     pub(super) trusting: &'a Trusting,
@@ -73,8 +76,10 @@ impl Grounds<'_> {
 pub(super) struct Enforcer {
     /// Shared with the published map, so that an unchanged set is told by its address.
     answers: Arc<ByFlow<Answer>>,
+    /// What live flows go on by until they are answered anew.
+    reviewed: Option<Reviewed>,
     live: ByFlow<Live>,
-    pending: BTreeMap<Attempt, Pending>,
+    pending: BTreeMap<Attempt, Box<Pending>>,
     /// The flows that are being asked about.
     asked: ByFlow<Attempt>,
     review: Review,
@@ -118,6 +123,10 @@ impl Enforcer {
         &self.answers
     }
 
+    pub(super) fn reviewed(&self) -> Option<&Reviewed> {
+        self.reviewed.as_ref()
+    }
+
     /// Returns who gave the refusal that is kept for `flow`.
     pub(super) fn refused_by(&self, flow: &Flow, denial: &Denial) -> DecidedBy {
         match self.answers.get(flow) {
@@ -139,6 +148,7 @@ impl Enforcer {
     /// Forgets everything: nobody is signed in.
     pub(super) fn clear(&mut self) {
         self.answers = Arc::default();
+        self.reviewed = None;
         self.pending.clear();
         self.asked.clear();
         self.review.clear();
@@ -263,7 +273,7 @@ impl Enforcer {
     }
 
     fn take_pending(&mut self, attempt: Attempt) -> Option<Pending> {
-        let pending = self.pending.remove(&attempt)?;
+        let pending = *self.pending.remove(&attempt)?;
         self.asked.remove(&pending.flow);
         Some(pending)
     }
@@ -318,7 +328,7 @@ impl Enforcer {
                 let resource = Arc::clone(resource);
                 return self.put(question, resource, grounds, effects);
             }
-            Lookup::PortNotOffered(_) => Reason::PortNotOffered,
+            Lookup::PortNotOffered(resource) => not_offered(resource, grounds.concealed),
             Lookup::Unknown => Reason::UnknownResource,
         };
         self.refuse(question, reason, DENIAL_PAUSE, grounds, effects);
@@ -364,7 +374,7 @@ impl Enforcer {
             deadline,
             is_repeated: false,
         };
-        self.pending.insert(attempt, pending);
+        self.pending.insert(attempt, Box::new(pending));
     }
 
     /// Refuses what no policy was asked about, or none could be, and writes it down.
@@ -446,15 +456,9 @@ impl Answer {
         }
     }
 
-    /// Returns what live flows go on by while the policy is asked again, if they
-    /// may: one that is being reviewed already gets no more time.
-    fn reviewed(&self, now: Moment) -> Option<Self> {
-        let (grant, until): (&Arc<Grant>, Moment) = match self {
-            Self::Granted(grant) => (grant, now + REVIEW_LIMIT),
-            Self::Reviewing { grant, until } => (grant, (now + REVIEW_LIMIT).min(*until)),
-            Self::Refused { .. } => return None,
-        };
-        let until = until.min(grant.lease_ends);
+    /// Returns the same as an answer that is under review, if live flows may go on by it.
+    fn under_review(&self, limit: Moment, now: Moment) -> Option<Self> {
+        let (grant, until) = self.reviewed(limit)?;
         (now < until).then(|| Self::Reviewing {
             grant: Arc::clone(grant),
             until,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{AccessMap, Denial, Flow, Question, Reason};
-use crate::audit::{Plea, PleaRecord, Record, TrustRecord};
+use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
+use crate::audit::{PleaRecord, Pleading, Record, TrustRecord};
 use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
@@ -17,10 +17,11 @@ use crate::trust::{TrustId, TrustRequest, Wish};
 /// Something that happened in the world.
 #[derive(Debug)]
 pub enum Event {
+    /// The person asked to be let in somewhere and was answered, or it became known what
+    /// came of it.
+    AccessPleaded(Pleading),
     /// A flow waits for an answer.
     AccessRequested(Question),
-    /// The person asked to be let in somewhere, and was answered.
-    AccessWanted(Plea),
     /// A signed configuration was verified.
     ConfigurationAccepted(Box<Configuration>),
     /// The policy answered, or could not be asked.
@@ -73,6 +74,8 @@ pub enum Event {
         /// Whether it was written.
         written: bool,
     },
+    /// Which resources whoever is signed in must not learn of was found out anew.
+    ResourcesConcealed(Concealed),
     /// The person switched the connector on again.
     Resumed,
     /// The control plane admitted a person.
@@ -146,7 +149,7 @@ impl Event {
             | Self::FlowOpened(_)
             | Self::FlowRefused { .. }
             | Self::Recorded { .. } => true,
-            Self::AccessWanted(_)
+            Self::AccessPleaded(_)
             | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
@@ -154,6 +157,7 @@ impl Event {
             | Self::PolicyChanged { .. }
             | Self::PostureMeasured(_)
             | Self::PostureRefreshRequested
+            | Self::ResourcesConcealed(_)
             | Self::Resumed
             | Self::SessionOpened { .. }
             | Self::SignInAbandoned(_)

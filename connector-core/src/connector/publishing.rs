@@ -52,6 +52,8 @@ impl Connector {
             closed: self.closed(),
             owner: self.owner().unwrap_or(Owner::Machine),
             catalogue,
+            concealed: Arc::clone(&self.known.concealed),
+            reviewed: self.enforcer.reviewed().cloned(),
             answers: Arc::clone(self.enforcer.answers()),
         };
         if let Some(access) = self.access.replace(content) {

@@ -102,6 +102,20 @@ pub enum GrantStatus {
     Unknown,
 }
 
+impl GrantStatus {
+    /// Returns the status as a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Pending => "pending",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 500;
 

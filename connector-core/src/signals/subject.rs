@@ -124,7 +124,10 @@ impl Subject {
     pub fn concerns_any_session(&self, local: Local<'_>) -> bool {
         match self {
             Self::Complex(members) => {
-                members.contains_key(&Member::User)
+                let is_of_somebody = |member| members.contains_key(&member);
+                [Member::User, Member::Device]
+                    .into_iter()
+                    .any(is_of_somebody)
                     && members
                         .iter()
                         .filter(|(member, _)| **member != Member::Session)
@@ -327,6 +330,24 @@ mod tests {
                 .unwrap()
                 .concerns_device(local(&session, &host))
         );
+    }
+
+    #[test]
+    fn a_device_or_a_person_whatever_their_session_is_enough_for_a_sign_in_that_is_restored() {
+        let (host, session) = (host(), session());
+        let device = json!({"format": "opaque", "id": "host-1"});
+        let other = json!({"format": "opaque", "id": "another"});
+        let means_us = |members: Value| {
+            let mut subject = members;
+            subject["format"] = "complex".into();
+            let subject = parse(&subject, &[]).unwrap();
+            subject.concerns_any_session(local(&session, &host))
+        };
+
+        assert!(means_us(json!({"device": device})));
+        assert!(means_us(json!({"device": device, "session": other})));
+        assert!(!means_us(json!({"device": other})));
+        assert!(!means_us(json!({"session": other})));
     }
 
     #[test]

@@ -506,6 +506,7 @@ fn names() -> (Arc<Mutex<SplitDns>>, SyntheticRange) {
     };
     names.set_protection(&Protection {
         catalogue: Arc::new(Catalogue::new(vec![wiki], vec![])),
+        concealed: Arc::default(),
         zones: vec!["corp.test".parse().unwrap()],
         outside: BTreeSet::new(),
         v6: false,

@@ -13,8 +13,7 @@ use crate::snapshot::Snapshot;
 
 /// Takes records one by one, and finds what the policies of a commit would decide otherwise.
 ///
-/// A record does not say how long the control plane had been silent, so each is taken for one
-/// that was made online; nor the person's name for people.
+/// A record does not say the person's name for people.
 #[derive(Debug)]
 pub struct Replay {
     point: DecisionPoint,
@@ -188,6 +187,7 @@ fn case(event: &Value) -> Result<Case, Unfit> {
         sha256: text("/actor/process/file/hashes/0/value"),
         ancestors: ancestors.map(|program| words(program, "path")).collect(),
         time: Some(time.to_string()),
+        offline_for: at("/unmapped/offline_seconds").and_then(Value::as_u64),
         delegated: at("/unmapped/delegation").is_some(),
         acting_as: text("/unmapped/elevation/target"),
         expect: expect.to_owned(),
@@ -231,6 +231,28 @@ mod tests {
 
         let report = replay.finish();
         assert_eq!((report.replayed, report.same), (1, 1), "{report:?}");
+    }
+
+    #[test]
+    fn a_decision_that_was_made_offline_is_put_as_one() {
+        let lasting = format!("@offline(\"2h\") {STAFF}");
+        for (policies_, silence, comes_out) in [
+            (STAFF, 3600, false),
+            (&*lasting, 3600, true),
+            (&*lasting, 10_800, false),
+        ] {
+            let mut replay = Replay::new(&policies(policies_));
+            let said = Said {
+                silence: Some(Duration::from_secs(silence)),
+                ..Said::default()
+            };
+
+            replay.take(&event(&asked(), true, said));
+
+            let report = replay.finish();
+            assert_eq!(report.replayed, 1, "{report:?}");
+            assert_eq!(report.same == 1, comes_out, "{silence}: {report:?}");
+        }
     }
 
     #[test]

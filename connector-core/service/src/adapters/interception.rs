@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use connector_core::access::{AccessMap, Permit, Reason};
+use connector_core::access::{AccessMap, Concealed, Permit, Reason};
 use connector_core::catalogue::Catalogue;
 use connector_core::connector::Event;
 use connector_core::name::DomainName;
@@ -41,6 +41,7 @@ type Wanted = Option<Protected>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Protected {
     catalogue: Arc<Catalogue>,
+    concealed: Concealed,
     /// Whether the session has an IPv6 address inside the tunnel.
     v6: bool,
 }
@@ -230,6 +231,7 @@ fn protected(latest: &Latest) -> Wanted {
     });
     (!is_off).then(|| Protected {
         catalogue: latest.access.shared_catalogue(),
+        concealed: Arc::clone(latest.access.concealed()),
         v6: latest
             .plan
             .as_ref()

@@ -1,6 +1,7 @@
 //! Keeps the policy store of this device in step with the control plane's, and
 //! decides by it.
 
+mod concealing;
 mod embedded;
 mod kept;
 mod shelf;
@@ -18,6 +19,7 @@ use connector_policy::pack;
 use connector_policy::store::{Activated, Effect, Fetch, Refused, RefusedHead, Store};
 use tokio::sync::watch;
 
+pub(crate) use self::concealing::Concealing;
 pub(crate) use self::embedded::Embedded;
 use self::kept::Kept;
 pub(crate) use self::shelf::Shelf;
@@ -46,7 +48,6 @@ pub(crate) struct Policies {
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) shelf: Shelf,
-    pub(crate) embedded: Embedded,
     /// Where decisions are made, if the administrator fixed that on this device.
     pub(crate) mode: Option<PolicyMode>,
     /// Where the decisions are recorded.
@@ -75,6 +76,7 @@ impl Policies {
             embedded: embedded.clone(),
             events,
             validator: None,
+            unwritten: None,
         };
         Ok(Self {
             _tasks: [
@@ -90,7 +92,6 @@ impl Policies {
     pub(crate) fn shown(&self, mode: Option<PolicyMode>, log_dir: PathBuf) -> Shown {
         Shown {
             shelf: self.shelf.clone(),
-            embedded: self.embedded.clone(),
             mode,
             log_dir,
         }
@@ -115,6 +116,8 @@ struct Keeping {
     embedded: Embedded,
     events: Events,
     validator: Option<Validator>,
+    /// A head in force that could not be brought to the disk yet.
+    unwritten: Option<String>,
 }
 
 impl Keeping {
@@ -127,6 +130,7 @@ impl Keeping {
             if let Err(error) = self.carry_out().await {
                 tracing::warn!(%error, "The policies in force stay as they are");
             }
+            self.write_again();
             let pause = match self.exchange(failures == 0).await {
                 Ok(()) => {
                     failures = 0;
@@ -220,11 +224,24 @@ impl Keeping {
                 Effect::Forget(_) => self.kept.forget(),
                 Effect::Keep { objects, head } => {
                     let objects = objects.iter().map(|(_, object)| object);
-                    self.kept.write(pack::write(objects), &head)?;
+                    let written = self.kept.write(pack::write(objects), &head);
+                    self.unwritten = written.is_err().then_some(head);
+                    written?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tries again to keep the head, lest an older one decides after a restart; objects that are
+    /// missing on the disk are fetched then.
+    fn write_again(&mut self) {
+        if let Some(head) = &self.unwritten {
+            match self.kept.write(Vec::new(), head) {
+                Ok(()) => self.unwritten = None,
+                Err(error) => tracing::warn!(%error, "The policies in force are not on the disk"),
+            }
+        }
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<Vec<Vec<u8>>, Failed> {

@@ -119,8 +119,7 @@ impl Upstream for Gate {
     fn pac_patterns(&self) -> Vec<String> {
         let access = self.authorizer.access();
         access
-            .catalogue()
-            .resources()
+            .shown()
             .flat_map(|resource| resource.names.iter().map(ToString::to_string))
             .collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, RENEWAL_PAUSE, Step};
+use super::{Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, RENEWAL_PAUSE, REVIEW_LIMIT, Step};
 use crate::access::{Answer, Flow, Question, Reason};
 use crate::connector::Effect;
 use crate::time::Moment;
@@ -42,6 +42,9 @@ impl Enforcer {
         effects: &mut VecDeque<Effect>,
     ) {
         let now = grounds.now.moment;
+        let is_answered = self.pending.is_empty() && self.review.is_over();
+        self.reviewed
+            .take_if(|reviewed| is_answered || reviewed.until <= now);
         while let Some(flow) = self.schedule.pop_due(now) {
             self.end_what_is_over(&flow, grounds, effects);
             if self.renewal(&flow).is_some_and(|due| due <= now) {
@@ -63,7 +66,8 @@ impl Enforcer {
     }
 
     pub(in crate::connector) fn poll_timeout(&self) -> Option<Moment> {
-        self.schedule.next()
+        let reviewed = self.reviewed.as_ref().map(|reviewed| reviewed.until);
+        self.schedule.next().into_iter().chain(reviewed).min()
     }
 
     /// Ends a question that nobody answers, and an answer whose time is over.
@@ -103,7 +107,9 @@ impl Enforcer {
         if answer.ends() <= now {
             Arc::make_mut(&mut self.answers).remove(flow);
         } else if answer.window_ends().is_some_and(|ends| ends <= now) {
-            let review = answer.reviewed(now).filter(|_| self.live.contains(flow));
+            let review = answer
+                .under_review(now + REVIEW_LIMIT, now)
+                .filter(|_| self.live.contains(flow));
             let answers = Arc::make_mut(&mut self.answers);
             let Some(review) = review else {
                 answers.remove(flow);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Enforcer, Grounds};
-use crate::access::{Answer, Flow, Question};
-use crate::catalogue::Lookup;
+use super::{Enforcer, Grounds, REVIEW_LIMIT};
+use crate::access::{Answer, ByFlow, Flow, Question, Reviewed};
+use crate::catalogue::{Lookup, Resource};
 use crate::connector::Effect;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 
 /// The questions of a review that have yet to be put.
 ///
@@ -16,12 +16,17 @@ use crate::time::Now;
 #[derive(Debug, Default)]
 pub(super) struct Review {
     begun: Now,
-    questions: VecDeque<Question>,
+    questions: VecDeque<(Question, Arc<Resource>)>,
 }
 
 impl Review {
     pub(super) fn clear(&mut self) {
         self.questions.clear();
+    }
+
+    /// Returns whether all its questions were put.
+    pub(super) fn is_over(&self) -> bool {
+        self.questions.is_empty()
     }
 }
 
@@ -35,31 +40,28 @@ impl Enforcer {
         effects: &mut VecDeque<Effect>,
     ) {
         let now = grounds.now;
-        let before = std::mem::take(&mut self.answers);
-        let kept = before.filter_map(|flow, answer| {
-            let is_live = self.live.contains(flow);
-            is_live.then(|| answer.reviewed(now.moment)).flatten()
-        });
+        let kept = self.put_aside(now.moment);
 
         let unput = std::mem::take(&mut self.review.questions).into_iter();
-        let unput = unput.map(|question| (question.flow, question.process));
+        let unput = unput.map(|(question, _)| (question.flow, question.process));
         let mut waiting: BTreeMap<Flow, Option<u32>> = unput.collect();
         for pending in std::mem::take(&mut self.pending).into_values() {
             waiting.insert(pending.flow, pending.process);
         }
         let others = kept.flows().filter(|flow| !waiting.contains_key(*flow));
-        let mut questions: VecDeque<Question> = others.map(about).collect();
+        let others: Vec<Question> = others.map(about).collect();
         let waiting = waiting.into_iter();
-        questions.extend(waiting.map(|(flow, process)| Question { flow, process }));
+        let waiting = waiting.map(|(flow, process)| Question { flow, process });
+
         let catalogue = &grounds.configuration.catalogue;
+        let mut questions = VecDeque::with_capacity(others.len());
         let mut refused = Vec::new();
-        questions.retain(|question| {
-            let is_offered = matches!(catalogue.lookup(&question.flow), Lookup::Offered(_));
-            if !is_offered {
-                refused.push(question.clone());
+        for question in others.into_iter().chain(waiting) {
+            match catalogue.lookup(&question.flow) {
+                Lookup::Offered(resource) => questions.push_back((question, Arc::clone(resource))),
+                Lookup::PortNotOffered(_) | Lookup::Unknown => refused.push(question),
             }
-            is_offered
-        });
+        }
         self.review = Review {
             begun: now,
             questions,
@@ -67,19 +69,41 @@ impl Enforcer {
 
         self.asked.clear();
         self.schedule.clear();
-        for (flow, answer) in kept.iter() {
-            self.schedule.add(answer.ends(), flow.clone());
-        }
-        self.answers = Arc::new(kept);
+        self.reviewed = (!kept.is_empty()).then(|| Reviewed {
+            answers: Arc::new(kept),
+            until: now.moment + REVIEW_LIMIT,
+        });
         for question in refused {
             self.evaluate(question, grounds, effects);
         }
     }
 
+    /// Takes away all answers and returns those by which open flows go on for now.
+    fn put_aside(&mut self, now: Moment) -> ByFlow<Answer> {
+        let before = std::mem::take(&mut self.answers);
+        let earlier = self.reviewed.take();
+        // Whoever holds the map that is published shares all that stays.
+        let mut kept = ByFlow::clone(&before);
+        kept.retain_common(&self.live, |answer| {
+            let until = answer.reviewed(now + REVIEW_LIMIT);
+            until.is_some_and(|(_, until)| now < until)
+        });
+        // What is being reviewed already gets no more time.
+        for (flow, answer) in earlier.iter().flat_map(|earlier| earlier.answers.iter()) {
+            let limit = earlier.as_ref().map_or(now, |earlier| earlier.until);
+            if !before.contains(flow)
+                && self.live.contains(flow)
+                && let Some(answer) = answer.under_review(limit, now)
+            {
+                kept.insert(flow.clone(), answer);
+            }
+        }
+        kept
+    }
+
     /// Returns when the review began whose questions have yet to be put.
     pub(in crate::connector) fn review_begun(&self) -> Option<Now> {
-        let is_over = self.review.questions.is_empty();
-        (!is_over).then_some(self.review.begun)
+        (!self.review.is_over()).then_some(self.review.begun)
     }
 
     /// Puts some more questions of the review.
@@ -89,7 +113,7 @@ impl Enforcer {
         effects: &mut VecDeque<Effect>,
     ) {
         for _ in 0..AT_A_TIME {
-            let Some(question) = self.review.questions.pop_front() else {
+            let Some((question, resource)) = self.review.questions.pop_front() else {
                 return;
             };
             let is_answered = matches!(
@@ -97,7 +121,7 @@ impl Enforcer {
                 Some(Answer::Granted(_) | Answer::Refused { .. })
             );
             if !is_answered && !self.asked.contains(&question.flow) {
-                self.evaluate(question, grounds, effects);
+                self.put(question, resource, grounds, effects);
             }
         }
     }

@@ -90,6 +90,27 @@ fn an_answer_that_was_overtaken_by_the_end_of_its_window_is_asked_for_once_more(
 }
 
 #[test]
+fn a_flow_goes_on_while_the_answer_of_a_review_is_asked_for_once_more() {
+    let mut world = World::signed_in();
+    let permit = world.open(&wiki(80));
+    let over = world.now.wall;
+    world.measure(Finding::Fail);
+
+    let attempt = world.take_evaluation();
+    world.answer(
+        attempt,
+        permitted(|decision| decision.valid_until = Some(over)),
+    );
+
+    let reviewed = world.access.review(&permit, world.now.moment).unwrap();
+    assert_eq!(reviewed.lease_ends(), world.now.moment + seconds(1));
+    let attempt = world.take_evaluation();
+    world.answer(attempt, permitted(|_| {}));
+    let renewed = world.access.review(&permit, world.now.moment).unwrap();
+    assert!(renewed.lease_ends() > reviewed.lease_ends());
+}
+
+#[test]
 fn a_candidate_that_does_not_agree_is_written_down_once_a_lease_and_changes_nothing() {
     let mut world = World::signed_in();
     let opinion = |permitted| Opinion {

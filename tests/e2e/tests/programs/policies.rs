@@ -136,11 +136,18 @@ fn why_names_policy_commit_and_ways_out_and_never_what_is_hidden() {
     let resources = connector.read(&["resources"]);
     assert!(!resources.to_string().contains("payroll"), "{resources}");
     let curl = Curl::through(&scene, &connector.proxy());
-    let page = |name: &str| {
-        let answer = curl.get(&format!("http://{name}.corp.test/"));
+    let page = |name: &str, port: &str| {
+        let answer = curl.get(&format!("http://{name}.corp.test{port}/"));
         (answer.status, answer.text().replace(name, "NAME"))
     };
-    assert_eq!(page("payroll"), page("nowhere"));
+    for port in ["", ":22"] {
+        assert_eq!(page("payroll", port), page("nowhere", port), "{port}");
+    }
+    assert_ne!(page("wiki", ":22"), page("nowhere", ":22"));
+    let pac_url = format!("http://{}/proxy.pac", connector.proxy());
+    let pac = Curl::direct(&scene).get(&pac_url).text();
+    assert!(pac.contains("wiki.corp.test"), "{pac}");
+    assert!(!pac.contains("payroll"), "{pac}");
     let decisions = connector.read(&["decisions"]);
     let decisions = decisions["decisions"].as_array().unwrap();
     for decision in decisions {

@@ -73,6 +73,12 @@ fn opens_and_ends_on_time(name: &'static str, mode: &str) {
     until("the end of the request", DEADLINE, || {
         (state_of(&connector, &asked) == "expired").then_some(())
     });
+    let records = connector.records_of(3005);
+    let states = records
+        .iter()
+        .map(|record| &record["unmapped"]["access_request"]);
+    let states: Vec<&Value> = states.map(|request| &request["state"]).collect();
+    assert_eq!(states, ["pending", "approved", "expired"]);
     let permitted = permitted_records(&connector);
     let request = &permitted[0]["unmapped"]["request"];
     assert_eq!(request["id"], asked["id"], "{request}");
@@ -118,6 +124,15 @@ fn what_was_denied_or_taken_back_does_not_open() {
     refused(&connector, "echo.corp.test", "1h", "Nobody can approve");
     let listed = connector.read(&["requests"]);
     assert_eq!(listed["requests"].as_array().unwrap().len(), 2, "{listed}");
+    until("the record of the denial", DEADLINE, || {
+        let records = connector.records_of(3005);
+        let mut requests = records
+            .iter()
+            .map(|record| &record["unmapped"]["access_request"]);
+        requests
+            .any(|it| it["id"] == denied["id"] && it["state"] == "denied")
+            .then_some(())
+    });
 }
 
 fn ask(connector: &Connector<'_>, host: &str, time: &str) -> Value {

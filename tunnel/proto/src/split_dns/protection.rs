@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use connector_core::access::Concealed;
 use connector_core::catalogue::Catalogue;
 use connector_core::name::{DomainName, NamePattern};
 use connector_core::network::Prefix;
@@ -15,6 +16,8 @@ use crate::synthetic::SyntheticRange;
 pub struct Protection {
     /// The resources, whose names get addresses.
     pub catalogue: Arc<Catalogue>,
+    /// Those of them that are not to be learned of: their names do not exist, and stay here.
+    pub concealed: Concealed,
     /// The zones of which no name leaves the machine.
     pub zones: Vec<DomainName>,
     /// Names that are asked about outside although they lie in a zone: those
@@ -33,6 +36,8 @@ pub(super) struct Index {
     anchors: BTreeMap<Box<[u8]>, DomainName>,
     resources: BTreeSet<Box<[u8]>>,
     wildcards: BTreeSet<Box<[u8]>>,
+    /// The anchors of wildcards that are not to be learned of.
+    concealed: BTreeSet<Box<[u8]>>,
     /// Names below which there are resources.
     parents: BTreeSet<Box<[u8]>>,
     outside: BTreeSet<Box<[u8]>>,
@@ -63,8 +68,13 @@ impl Index {
         };
         for resource in protection.catalogue.resources() {
             index.prefixes.extend(&resource.prefixes);
+            let is_concealed = protection.concealed.contains(&resource.id);
             for pattern in &resource.names {
-                index.insert(pattern);
+                if is_concealed {
+                    index.conceal(pattern);
+                } else {
+                    index.insert(pattern);
+                }
             }
         }
         index.prefixes.sort_unstable();
@@ -117,7 +127,8 @@ impl Index {
                 || self.resources.contains(name)
                 || name != text && self.wildcards.contains(name)
         };
-        self.wildcards.contains(text) && !ancestors(text).any(is_covered)
+        let is_anchor = self.wildcards.contains(text) || self.concealed.contains(text);
+        is_anchor && !ancestors(text).any(is_covered)
     }
 
     /// Finds a resource's name with more labels after it.
@@ -153,6 +164,18 @@ impl Index {
         zone.parse()
             .ok()
             .map(|zone| Place::Reverse { reverse, zone })
+    }
+
+    /// Keeps names on this machine that are denied, as if by whoever has the zone around them.
+    fn conceal(&mut self, pattern: &NamePattern) {
+        let anchor = pattern.anchor();
+        let text = anchor.as_str();
+        let around = text.split_once('.').and_then(|(_, zone)| zone.parse().ok());
+        let zone = around.unwrap_or_else(|| anchor.clone());
+        self.anchors.entry(bytes(anchor)).or_insert(zone);
+        if let NamePattern::Below(_) = pattern {
+            self.concealed.insert(text.as_bytes().into());
+        }
     }
 
     fn insert(&mut self, pattern: &NamePattern) {

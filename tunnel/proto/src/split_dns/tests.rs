@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use connector_core::access::Concealed;
 use connector_core::catalogue::{Catalogue, Ports, Resource};
 
 use super::*;
@@ -37,6 +38,28 @@ fn wildcards_cover_every_depth_and_not_their_anchor() {
     }
     assert_eq!(outcome(&mut dns, "dev.corp.test", A), Seen::NoData);
     assert_eq!(outcome(&mut dns, "xdev.corp.test", A), Seen::NoSuchName);
+}
+
+#[test]
+fn names_that_are_not_to_be_learned_of_do_not_exist_and_are_not_asked_about_outside() {
+    let mut dns = split_dns(true);
+    let ids = ["app", "dev", "printer"];
+    dns.set_protection(&Protection {
+        concealed: Arc::new(ids.map(Into::into).into_iter().collect()),
+        zones: vec![],
+        ..protection(true)
+    });
+
+    for hidden in ["app.elsewhere.test", "x.dev.corp.test", "printer.lab.test"] {
+        for kind in [A, AAAA, 16] {
+            let seen = outcome(&mut dns, hidden, kind);
+            assert_eq!(seen, Seen::NoSuchName, "{hidden}");
+        }
+    }
+    assert_eq!(outcome(&mut dns, "wiki.corp.test", A), Seen::Address);
+    // What a wildcard stands below may be a name of the outside world.
+    assert_eq!(outcome(&mut dns, "dev.corp.test", A), Seen::Forwarded);
+    assert_eq!(outcome(&mut dns, "elsewhere.test", A), Seen::Forwarded);
 }
 
 #[test]
@@ -436,6 +459,7 @@ fn protection(v6: bool) -> Protection {
             ],
             vec![],
         )),
+        concealed: Concealed::default(),
         zones: vec![name("corp.test"), name("lab.test")],
         outside: BTreeSet::from([name("gw1.dev.corp.test")]),
         v6,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector_core::access::{Destination, Flow, Workload};
-use connector_core::catalogue::{Catalogue, Endpoint};
+use connector_core::catalogue::{Catalogue, Endpoint, ResourceId};
 use connector_core::connector::Event;
 use connector_core::name::DomainName;
 use connector_core::network::Prefix;
@@ -32,6 +32,8 @@ pub(super) struct Running {
     names: Arc<Mutex<SplitDns>>,
     range: SyntheticRange,
     plan: steering::Plan,
+    /// The names that whoever is signed in may know of.
+    shown: Vec<DomainName>,
     mended: Option<String>,
 }
 
@@ -79,6 +81,7 @@ impl Running {
             names,
             range,
             plan,
+            shown: shown(target),
             mended: None,
         })
     }
@@ -96,6 +99,7 @@ impl Running {
             self.plan = plan;
         }
         lock(&self.names).set_protection(&protection(target));
+        self.shown = shown(target);
         Ok(())
     }
 
@@ -120,7 +124,7 @@ impl Running {
         State::Up {
             device: self.plan.device.clone(),
             addresses: self.plan.device_addresses.clone(),
-            names: self.plan.dns.suffixes.clone(),
+            names: self.shown.clone(),
             mended: self.mended.clone(),
         }
     }
@@ -246,7 +250,8 @@ fn plan(
         prefixes: routed,
         dns: Dns {
             servers: addresses.to_vec(),
-            suffixes: zones(&target.catalogue),
+            // The guard keeps what is concealed from leaving this machine as well.
+            suffixes: zones(&target.catalogue, &BTreeSet::new()),
         },
     }
 }
@@ -262,12 +267,17 @@ fn prefixes(catalogue: &Catalogue) -> Vec<Prefix> {
 }
 
 /// Returns the names of resources, and what their wildcards stand below.
-fn zones(catalogue: &Catalogue) -> Vec<DomainName> {
+fn zones(catalogue: &Catalogue, concealed: &BTreeSet<ResourceId>) -> Vec<DomainName> {
     let names: BTreeSet<DomainName> = catalogue
         .resources()
+        .filter(|resource| !concealed.contains(&resource.id))
         .flat_map(|resource| resource.names.iter().map(|name| name.anchor().clone()))
         .collect();
     names.into_iter().collect()
+}
+
+fn shown(target: &Protected) -> Vec<DomainName> {
+    zones(&target.catalogue, &target.concealed)
 }
 
 fn protection(target: &Protected) -> Protection {
@@ -277,6 +287,7 @@ fn protection(target: &Protected) -> Protection {
         .flat_map(|site| site.gateways.iter());
     Protection {
         catalogue: Arc::clone(&target.catalogue),
+        concealed: Arc::clone(&target.concealed),
         zones: Vec::new(),
         outside: gateways
             .filter_map(|gateway| match &gateway.endpoint {

@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector_core::authzen::{AccessRequest, Decision};
-use connector_core::catalogue::Resource;
-use connector_core::identity::Person;
 use connector_core::time::{Moment, Now};
 use connector_core::trust::TrustRequest;
 use connector_platform::clock;
@@ -85,6 +83,7 @@ impl Embedded {
         let difference = point.differs(&decision, request, &circumstances);
         Some(Decision {
             difference: difference.map(Arc::new),
+            silence: circumstances.offline_for,
             answered_by: Some("embedded".into()),
             ..decision
         })
@@ -100,12 +99,9 @@ impl Embedded {
         })
     }
 
-    /// Returns whether the policies in force, or those that were last, hide a resource from a
-    /// person. With none in this run, nobody knows.
-    pub(crate) fn hides(&self, person: &Person, resource: &Resource) -> bool {
-        let point = self.lock();
-        let last = point.last.as_ref();
-        last.is_some_and(|last| last.hides(person, resource))
+    /// Returns the policies in force, or those that were last.
+    pub(super) fn last(&self) -> Option<Arc<Snapshot>> {
+        self.lock().last.clone()
     }
 
     pub(super) fn activate(&self, activated: &Activated) {
@@ -176,13 +172,53 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 const OFFLINE_AFTER: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
-mod tests {
+pub(super) mod fixture {
     use connector_core::jws::PublicKey;
     use connector_core::time::WallTime;
     use connector_policy::author::{Draft, Signature};
     use connector_policy::head::Sequence;
     use connector_policy::store::{Effect, Store};
     use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    /// Returns a commit of one file, as it comes into force.
+    pub(in super::super) fn snapshot(policies: &str) -> Arc<Snapshot> {
+        activated(policies, clock::now().wall, Duration::from_secs(60)).snapshot
+    }
+
+    pub(super) fn activated(policies: &str, now: WallTime, lifetime: Duration) -> Activated {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let draft = Draft::of([("all.cedar", policies)], None, &Signature::default());
+        let head = Head {
+            ledger: "connector".into(),
+            sequence: Sequence(1),
+            commit: draft.commit,
+            shadow: None,
+            issued_at: now,
+            expires_at: now + lifetime,
+            reset: false,
+        };
+        let mut store = Store::new(PublicKey::of(&key), "connector".into());
+        store.handle_head(&head.sign(&key).unwrap(), now).unwrap();
+        let mut objects = Some(draft.objects);
+        loop {
+            match store.poll().unwrap() {
+                Effect::Activate(activated) => return activated,
+                Effect::Fetch(_) => {
+                    let objects = objects.take().unwrap().into_iter();
+                    let objects = objects.map(|(_, bytes)| bytes);
+                    store.handle_objects(objects).unwrap();
+                }
+                Effect::Deactivate | Effect::Forget(_) | Effect::Keep { .. } => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_core::time::WallTime;
 
     use super::*;
 
@@ -230,31 +266,7 @@ mod tests {
     }
 
     fn activated(now: WallTime, lifetime: Duration) -> Activated {
-        let key = SigningKey::from_bytes(&[7; 32]);
         let everybody = "@id(\"all\") permit (principal, action, resource);";
-        let draft = Draft::of([("all.cedar", everybody)], None, &Signature::default());
-        let head = Head {
-            ledger: "connector".into(),
-            sequence: Sequence(1),
-            commit: draft.commit,
-            shadow: None,
-            issued_at: now,
-            expires_at: now + lifetime,
-            reset: false,
-        };
-        let mut store = Store::new(PublicKey::of(&key), "connector".into());
-        store.handle_head(&head.sign(&key).unwrap(), now).unwrap();
-        let mut objects = Some(draft.objects);
-        loop {
-            match store.poll().unwrap() {
-                Effect::Activate(activated) => return activated,
-                Effect::Fetch(_) => {
-                    let objects = objects.take().unwrap().into_iter();
-                    let objects = objects.map(|(_, bytes)| bytes);
-                    store.handle_objects(objects).unwrap();
-                }
-                Effect::Deactivate | Effect::Forget(_) | Effect::Keep { .. } => {}
-            }
-        }
+        fixture::activated(everybody, now, lifetime)
     }
 }

@@ -1,7 +1,7 @@
 //! Asks for access, and tells what became of it.
 
 use connector_core::access::{Destination, Flow, Protocol, Workload};
-use connector_core::audit::Plea;
+use connector_core::audit::{Plea, Pleading};
 use connector_core::authzen::printable;
 use connector_core::catalogue::{Lookup, Resource, ResourceId};
 use connector_core::connector::Event;
@@ -67,12 +67,13 @@ pub(super) async fn ask(
         reason: wish.reason.into(),
         seconds: wish.seconds,
         answer: match &answer {
-            Ok(task) => Ok((printable(&task.id), word(&task.status).into())),
+            Ok(task) => Ok((printable(&task.id), task.status.as_str().into())),
             Err(error) => Err(printable(&error.to_string())),
         },
     };
     // A service that stops writes nothing down.
-    let _ = events.send(Event::AccessWanted(plea)).await;
+    let asked = Event::AccessPleaded(Pleading::Asked(plea));
+    let _ = events.send(asked).await;
     match answer {
         Ok(task) => {
             tracing::info!(request = %printable(&task.id), "Access was asked for");
@@ -124,16 +125,6 @@ pub(super) fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<Resou
         Lookup::Offered(_) | Lookup::PortNotOffered(_) | Lookup::Unknown => {
             Err(format!("no protected application has the name {host}"))
         }
-    }
-}
-
-fn word(status: &GrantStatus) -> &'static str {
-    match status {
-        GrantStatus::Approved => "approved",
-        GrantStatus::Denied => "denied",
-        GrantStatus::Expired => "expired",
-        GrantStatus::Pending => "pending",
-        GrantStatus::Unknown => "unknown",
     }
 }
 
