@@ -48,6 +48,7 @@ pub(crate) fn connected() -> Known {
             configuration_version: Some(17),
             configuration_expires_at: Some("2026-11-23T10:00:00Z".into()),
             paused_until: None,
+            managed: None,
             version: "0.1.0".into(),
         },
         resources: vec![resource("wiki", ResourceState::Permitted)],

@@ -63,6 +63,8 @@ impl Role {
             Request::Config
             | Request::Diagnose
             | Request::Login
+            | Request::OverrideChallenge
+            | Request::OverrideRedeem { .. }
             | Request::Posture { .. }
             | Request::Whoami => self != Self::Stranger,
             Request::AccessRequests
@@ -114,7 +116,7 @@ mod tests {
 
         assert_eq!(may(Role::Administrator), requests().len());
         assert_eq!(may(Role::Owner), requests().len() - 2);
-        assert_eq!(may(Role::Visitor), 6);
+        assert_eq!(may(Role::Visitor), 8);
         assert_eq!(may(Role::Stranger), 1);
     }
 
@@ -157,7 +159,10 @@ mod tests {
             },
             Request::Delegations,
             Request::Diagnose,
-            Request::Down { seconds: None },
+            Request::Down {
+                seconds: None,
+                reason: None,
+            },
             Request::Elevate {
                 target: text(),
                 reason: text(),
@@ -168,6 +173,11 @@ mod tests {
             Request::Log,
             Request::Login,
             Request::Logout,
+            Request::OverrideChallenge,
+            Request::OverrideRedeem {
+                code: text(),
+                reason: text(),
+            },
             Request::PolicyLog,
             Request::PolicyReplay {
                 commit: None,
