@@ -320,31 +320,6 @@ mod tests {
                 },
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
             ),
-            (
-                Request::Down {
-                    seconds: None,
-                    reason: None,
-                },
-                r#"{"request":"down"}"#,
-            ),
-            (
-                Request::Down {
-                    seconds: Some(900),
-                    reason: Some("Hotel".into()),
-                },
-                r#"{"request":"down","seconds":900,"reason":"Hotel"}"#,
-            ),
-            (
-                Request::OverrideChallenge,
-                r#"{"request":"override_challenge"}"#,
-            ),
-            (
-                Request::OverrideRedeem {
-                    code: "a.b.c".into(),
-                    reason: "Hotel".into(),
-                },
-                r#"{"request":"override_redeem","code":"a.b.c","reason":"Hotel"}"#,
-            ),
             (Request::Logout, r#"{"request":"logout"}"#),
             (Request::AccessRequests, r#"{"request":"access_requests"}"#),
             (
@@ -386,6 +361,40 @@ mod tests {
             serde_json::to_string(&Reply::Done).unwrap(),
             r#"{"reply":"done"}"#
         );
+    }
+
+    #[test]
+    fn messages_about_switching_off_keep_their_form_on_the_wire() {
+        for (request, text) in [
+            (
+                Request::Down {
+                    seconds: None,
+                    reason: None,
+                },
+                r#"{"request":"down"}"#,
+            ),
+            (
+                Request::Down {
+                    seconds: Some(900),
+                    reason: Some("Hotel".into()),
+                },
+                r#"{"request":"down","seconds":900,"reason":"Hotel"}"#,
+            ),
+            (
+                Request::OverrideChallenge,
+                r#"{"request":"override_challenge"}"#,
+            ),
+            (
+                Request::OverrideRedeem {
+                    code: "a.b.c".into(),
+                    reason: "Hotel".into(),
+                },
+                r#"{"request":"override_redeem","code":"a.b.c","reason":"Hotel"}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
     }
 
     #[test]

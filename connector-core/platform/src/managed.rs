@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(windows, path = "managed/windows.rs")]
 mod imp;
 #[cfg(unix)]
-#[path = "managed/ownership.rs"]
 mod ownership;
+#[cfg(any(target_os = "macos", test))]
+mod property_list;
+#[cfg(any(windows, test))]
+mod registry_value;
 
 /// What the system's own place for managed settings says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +79,21 @@ fn open_checked(path: &Path) -> io::Result<Option<File>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    #[cfg(unix)]
-    ownership::check(path, &metadata)?;
+    check_ownership(path, &metadata)?;
     Ok(Some(file))
+}
+
+#[cfg(unix)]
+use self::ownership::check as check_ownership;
+
+/// There, the access list of the folder has to see to it.
+#[cfg(not(unix))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the other systems may refuse the file"
+)]
+fn check_ownership(_: &Path, _: &std::fs::Metadata) -> io::Result<()> {
+    Ok(())
 }
 
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {
