@@ -25,7 +25,7 @@ use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::policies::{self, Policies};
 use crate::adapters::proxying::Gate;
-use crate::adapters::shipping::{self, Cursors, Shipping};
+use crate::adapters::shipping::{self, Cursors, OtlpEndpoint, Shipping};
 use crate::adapters::sign_in::{self, SignIn};
 use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
@@ -73,11 +73,12 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         level: given.level,
     };
     let managing = Managing::start(managing, events.clone()).await?;
+    let collector = managing.collector();
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
     let kept = restore_signals(&state, &events).await?;
     let control = start_control(&settings, &state, host_key, &api, &events)?;
-    let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
+    let shipping = start_shipping(&decisions, &api, &control, (&http, collector), cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
     let granting = Granting::new(api.clone(), keys.clone());
@@ -201,7 +202,7 @@ fn open_log(
 ) -> anyhow::Result<(DecisionLog, Cursors)> {
     let dir =
         PrivateDir::open(&settings.log_dir).context("Failed to use service.log_dir (--log-dir)")?;
-    let cursors = Cursors::open(state, dir.path(""), settings.otlp.clone());
+    let cursors = Cursors::open(state, dir.path(""), settings.otlp.as_ref());
     let config = decisions::Config {
         dir,
         state: state.clone(),
@@ -217,7 +218,7 @@ fn start_shipping(
     decisions: &DecisionLog,
     api: &ControlPlane,
     control: &Control,
-    http: &Http,
+    (http, otlp): (&Http, watch::Receiver<Option<OtlpEndpoint>>),
     cursors: Cursors,
 ) -> Shipping {
     let config = shipping::Config {
@@ -225,6 +226,7 @@ fn start_shipping(
         api: api.clone(),
         control: control.state(),
         http: http.clone(),
+        otlp,
     };
     Shipping::start(config, cursors)
 }

@@ -9,6 +9,7 @@ use connector_core::pausing::PauseRules;
 use connector_ipc::{ManagedReport, SettingReport};
 use tokio::sync::watch;
 
+use super::shipping::OtlpEndpoint;
 use super::{Events, Task};
 use crate::logging::LevelSwitch;
 use crate::settings::{Applies, KEYS, ManagedLayers, Settings, Sources};
@@ -28,6 +29,7 @@ pub(crate) struct InForce {
 #[derive(Debug)]
 pub(crate) struct Managing {
     in_force: watch::Receiver<Arc<InForce>>,
+    collector: watch::Receiver<Option<OtlpEndpoint>>,
     _task: Task,
 }
 
@@ -51,10 +53,17 @@ impl Managing {
             .await?;
         let follower = Follower::new(config, events);
         let in_force = follower.shown.subscribe();
+        let collector = follower.collector.subscribe();
         Ok(Self {
             in_force,
+            collector,
             _task: Task::spawn(follower.run()),
         })
+    }
+
+    /// Returns who collects telemetry.
+    pub(crate) fn collector(&self) -> watch::Receiver<Option<OtlpEndpoint>> {
+        self.collector.clone()
     }
 
     pub(crate) fn in_force(&self) -> watch::Receiver<Arc<InForce>> {
@@ -72,6 +81,7 @@ struct Follower {
     level: LevelSwitch,
     events: Events,
     shown: watch::Sender<Arc<InForce>>,
+    collector: watch::Sender<Option<OtlpEndpoint>>,
 }
 
 /// What is in force of the settings that are followed.
@@ -131,6 +141,7 @@ impl Current {
 impl Follower {
     fn new(config: Config, events: Events) -> Self {
         let at_start = config.settings.report.clone();
+        let collector = watch::Sender::new(config.settings.otlp.clone());
         let current = Current::of(config.settings);
         let shown = watch::Sender::new(Arc::new(current.show(&at_start)));
         Self {
@@ -141,6 +152,7 @@ impl Follower {
             level: config.level,
             events,
             shown,
+            collector,
         }
     }
 
@@ -191,6 +203,11 @@ impl Follower {
         {
             tracing::warn!(%error, "The log level could not be changed");
         }
+        self.collector.send_if_modified(|collector| {
+            let is_new = *collector != settings.otlp;
+            collector.clone_from(&settings.otlp);
+            is_new
+        });
         if !keys.is_empty() {
             tracing::info!(
                 changed = live.join(", "),

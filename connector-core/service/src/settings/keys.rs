@@ -144,7 +144,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "telemetry.otlp_endpoint",
         kind: Kind::Text,
         place: Place::Anywhere("ZTNA_OTLP_ENDPOINT"),
-        applies: Applies::AtStart,
+        applies: Applies::Live,
         default: "",
         description: "A collector that gets decisions as OpenTelemetry logs, beside the control plane.",
     },
