@@ -4,6 +4,7 @@
 pub mod chain;
 mod matter;
 mod plea;
+mod protection;
 pub mod seal;
 mod signal;
 mod trust;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::matter::Matter;
 pub use self::plea::{Plea, PleaRecord, Pleading, Settlement};
+pub use self::protection::{ProtectionChange, ProtectionRecord, ResumedBy};
 pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
 
 use self::chain::Link;

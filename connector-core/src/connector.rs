@@ -3,6 +3,7 @@
 mod enforcer;
 mod facts;
 mod measuring;
+mod pausing;
 mod publishing;
 mod refusals;
 mod signalling;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
-use crate::audit::{DecidedBy, Outcome, PleaRecord, Pleading, Record};
+use crate::audit::{DecidedBy, Outcome, PleaRecord, Pleading, Record, ResumedBy};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
+use crate::pausing::PauseRules;
 use crate::posture::{Check, Facts, Verdict};
 use crate::signals::Local;
 use crate::time::{Moment, Now};
@@ -29,6 +31,7 @@ pub use self::facts::{
     Standing, TunnelPlan,
 };
 use self::measuring::Measuring;
+use self::pausing::Pause;
 use self::refusals::Refusals;
 use self::signalling::Signalling;
 use self::signing_in::SigningIn;
@@ -46,6 +49,7 @@ pub struct Connector {
     known: Known,
     measuring: Measuring,
     pause: Option<Pause>,
+    pause_rules: PauseRules,
     stopping: bool,
 
     enforcer: Enforcer,
@@ -79,6 +83,7 @@ impl Connector {
             known: Known::default(),
             measuring: Measuring::new(builtin),
             pause: None,
+            pause_rules: PauseRules::default(),
             stopping: false,
             enforcer: Enforcer::default(),
             trusting: Trusting::default(),
@@ -114,7 +119,10 @@ impl Connector {
             Event::FlowRefused { flow, denial } => self.note_refused(flow, denial, now),
             Event::HostEnrolled(host) => self.known.host = Some(host),
             Event::NetworkChanged => self.renew_all(now),
-            Event::Paused { until } => self.pause = Some(Pause { until }),
+            Event::OverrideRefused { problem } => self.refuse_override(problem, now),
+            Event::Overridden { grant, reason } => self.pause_by_code(grant, reason, now),
+            Event::PauseRulesChanged { rules, keys } => self.set_pause_rules(rules, keys, now),
+            Event::Paused { until, reason } => self.pause_for_person(until, reason, now),
             Event::PolicyChanged { .. } => self.reconsider(now),
             Event::PostureMeasured(measurements) => self.measuring.handle_measured(measurements),
             Event::PostureRefreshRequested => self.measuring.refresh(),
@@ -122,7 +130,7 @@ impl Connector {
                 self.enforcer.handle_recorded(attempt, written, now.moment);
             }
             Event::ResourcesConcealed(concealed) => self.known.concealed = concealed,
-            Event::Resumed => self.pause = None,
+            Event::Resumed => self.resume(ResumedBy::Person, now),
             Event::SessionOpened {
                 attempt,
                 session,
@@ -130,20 +138,17 @@ impl Connector {
             } => self.open_session(attempt, session, signed_in_ago, now),
             Event::SignInAbandoned(attempt) => self.known.signing_in.handle_abandoned(attempt),
             Event::SignInFailed { attempt, retry } => {
-                self.known
-                    .signing_in
-                    .handle_failed(attempt, retry, now.moment);
+                let now = now.moment;
+                self.known.signing_in.handle_failed(attempt, retry, now);
             }
             Event::SignInRequested { method, owner } => {
-                let signing_in = &mut self.known.signing_in;
-                signing_in.handle_requested(method, owner, now.moment);
+                let now = now.moment;
+                self.known.signing_in.handle_requested(method, owner, now);
             }
             Event::SignOutRequested => self.known.signing_in.handle_signed_out(),
             Event::SignalReceived(event) => self.note_signal(*event, now),
             Event::SignalsHeard => self.known.signalling.vouch(now.moment),
-            Event::SignalsRestored(compliance) => {
-                self.known.signalling.note_compliance(compliance);
-            }
+            Event::SignalsRestored(known) => _ = self.known.signalling.note_compliance(known),
             Event::Stopping => {
                 self.stopping = true;
                 let held_back = self.refusals.finish(now.moment);
@@ -227,17 +232,14 @@ impl Connector {
         if self.known.signing_in.is_under_way() {
             return Standing::SigningIn;
         }
+        if self.is_overridden() {
+            return Standing::Paused;
+        }
         match (self.known.signing_in.session(), self.pause.is_some()) {
             (None, _) => Standing::SignedOut,
             (Some(_), true) => Standing::Paused,
             (Some(_), false) => Standing::Ready,
         }
-    }
-
-    /// Returns when the connector switches itself on again, if it is switched off for a time.
-    #[must_use]
-    pub fn paused_until(&self) -> Option<Moment> {
-        self.pause?.until
     }
 
     /// Returns the open session.
@@ -411,7 +413,7 @@ impl Connector {
     /// Drops facts that have lapsed, and publishes what follows from the rest.
     fn settle(&mut self, now: Now) {
         self.unsettled = None;
-        self.pause.take_if(|pause| pause.is_over(now.moment));
+        self.settle_pause(now);
         self.known.expire_configuration(now.moment);
         let provider = self
             .known
@@ -508,18 +510,6 @@ impl Connector {
         if let Some(grounds) = self.known.grounds(&self.trusting, now) {
             self.enforcer.renew_all(&grounds, &mut self.effects);
         }
-    }
-}
-
-/// The person switched the connector off.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    until: Option<Moment>,
-}
-
-impl Pause {
-    fn is_over(self, now: Moment) -> bool {
-        self.until.is_some_and(|until| until <= now)
     }
 }
 

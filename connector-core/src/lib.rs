@@ -15,6 +15,8 @@ pub mod identity;
 pub mod jws;
 pub mod name;
 pub mod network;
+pub mod overriding;
+pub mod pausing;
 pub mod posture;
 pub mod signals;
 #[cfg(feature = "testing")]

@@ -210,6 +210,7 @@ impl Company {
                 | Effect::FollowSignals(_)
                 | Effect::ForgetSignIn
                 | Effect::Measure(_)
+                | Effect::RecordProtection(_)
                 | Effect::RecordSignal(_)
                 | Effect::RememberCompliance(_)
                 | Effect::SignIn { .. }) => others.push(other),

@@ -55,6 +55,7 @@ impl Choices {
             Action::OpenPage(page) => return Some(open(WebPage::new(page)?)),
             Action::Pause(length) => Request::Down {
                 seconds: length.seconds(clock),
+                reason: None,
             },
             Action::Quit => return None,
             Action::RequestAccess {

@@ -31,6 +31,9 @@ struct Options {
     /// The service's endpoint, in place of the one that ZTNA_SOCKET names or the usual one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Be the icon that starts at login: end at once if the administrator wants none.
+    #[arg(long)]
+    at_login: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,8 +42,14 @@ fn main() -> anyhow::Result<()> {
     let service = Arc::new(Service::new(client, options.socket, None));
     let language = Language::choose(desktop::locales());
     let first = view::menu(&Snapshot::NotRunning, &Texts::new(language), clock());
-    desktop::run(first, move |desktop, choices| {
-        run(service, language, desktop, choices)
+    let at_login = options.at_login;
+    desktop::run(first, move |desktop, choices| async move {
+        let (shown, snapshots) = watch::channel(Snapshot::NotRunning);
+        let unwanted = unwanted(at_login, shown.subscribe());
+        tokio::select! {
+            () = unwanted => {}
+            () = run(service, language, desktop, choices, (shown, snapshots)) => {}
+        }
     })
 }
 
@@ -50,8 +59,8 @@ async fn run(
     language: Language,
     desktop: Desktop,
     choices: mpsc::Receiver<Action>,
+    (shown, snapshots): (watch::Sender<Snapshot>, watch::Receiver<Snapshot>),
 ) {
-    let (shown, snapshots) = watch::channel(Snapshot::NotRunning);
     let (again, asked) = watch::channel(());
     let tray = Tray {
         desktop,
@@ -63,6 +72,21 @@ async fn run(
     tokio::select! {
         () = link::follow(&service, &shown, asked) => {}
         () = tray.run(snapshots, choices) => {}
+    }
+}
+
+/// Waits until the service says that nobody wants an icon at login; in any other case for ever.
+async fn unwanted(at_login: bool, mut snapshots: watch::Receiver<Snapshot>) {
+    let known = snapshots.wait_for(|snapshot| matches!(snapshot, Snapshot::Running(_)));
+    let wants_none = match known.await.as_deref() {
+        Ok(Snapshot::Running(known)) => {
+            let managed = known.status.managed.as_ref();
+            managed.is_some_and(|managed| !managed.tray_autostart)
+        }
+        Ok(Snapshot::NotRunning) | Err(_) => false,
+    };
+    if !(at_login && wants_none) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -257,12 +257,36 @@ impl Notices {
         texts: &Texts,
         clock: Clock,
     ) -> Option<Notice> {
+        if let Some(notice) = self.managed(before, after, texts, clock) {
+            return Some(notice);
+        }
         let old = before.status.configuration_version?;
         let new = after.status.configuration_version?;
         let is_news = old != new && self.is_news(Topic::Settings, "", REPEATING, clock.now);
         is_news.then(|| Notice {
             title: texts.say("notice-settings-title"),
             body: texts.say("notice-settings-body"),
+            is_urgent: false,
+            offer: None,
+        })
+    }
+
+    /// Says that the administrator has changed settings on this device.
+    fn managed(
+        &mut self,
+        before: &Known,
+        after: &Known,
+        texts: &Texts,
+        clock: Clock,
+    ) -> Option<Notice> {
+        let changes = |known: &Known| known.status.managed.as_ref().map(|managed| managed.changes);
+        let managed = after.status.managed.as_ref()?;
+        let has_changed = managed.changes > changes(before).unwrap_or_default();
+        let is_news = has_changed && self.is_news(Topic::Settings, "managed", JUST_NOW, clock.now);
+        let name = one_line(&managed.by);
+        is_news.then(|| Notice {
+            title: texts.say("notice-managed-title"),
+            body: texts.say_with("notice-managed-body", [("name", name.into())]),
             is_urgent: false,
             offer: None,
         })
@@ -327,6 +351,9 @@ const REPEATING: i64 = 10 * 60;
 
 /// What comes and goes is told once in five minutes.
 const FLAPPING: i64 = 5 * 60;
+
+/// Who changes one thing after the other is told of once.
+const JUST_NOW: i64 = 60;
 
 /// Longer than anything lasts that is told once.
 const ONCE: i64 = 7 * 86_400;

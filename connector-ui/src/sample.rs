@@ -2,9 +2,9 @@
 
 use connector_ipc::{
     AccessRequestReport, AccessRequestStatus, CheckReport, DecisionReport, Finding, GatewayReport,
-    GatewayState, Identity, Outcome, PostureReport, ProxyReport, Remedy, ResourceReport,
-    ResourceState, SaidReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
-    WorkloadReport,
+    GatewayState, Identity, ManagedReport, Outcome, PostureReport, ProxyReport, Remedy,
+    ResourceReport, ResourceState, SaidReport, SiteReport, Standing, Status, TrustLevel,
+    TunnelReport, WorkloadReport,
 };
 
 use crate::view::{Clock, Known};
@@ -48,6 +48,7 @@ pub(crate) fn connected() -> Known {
             configuration_version: Some(17),
             configuration_expires_at: Some("2026-11-23T10:00:00Z".into()),
             paused_until: None,
+            managed: None,
             version: "0.1.0".into(),
         },
         resources: vec![resource("wiki", ResourceState::Permitted)],
@@ -61,6 +62,22 @@ pub(crate) fn standing(standing: Standing) -> Known {
     let mut known = connected();
     known.status.standing = standing;
     known
+}
+
+/// What the administrator manages, who lets nobody switch off.
+pub(crate) fn managed() -> ManagedReport {
+    ManagedReport {
+        by: "Corp IT".into(),
+        always_on: true,
+        pause_allowed: false,
+        reason_required: false,
+        pause_limit: None,
+        tray_autostart: true,
+        update_channel: None,
+        changes: 1,
+        problem: None,
+        needs_restart: Vec::new(),
+    }
 }
 
 pub(crate) fn signed_out() -> Known {

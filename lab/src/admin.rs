@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use crate::company::{self, Rule};
 use crate::control_plane::{ControlPlane, NotCommitted, Sessions, is_json};
 use crate::http_server::{self, Task};
+use crate::overrides::Wanted;
 use crate::pdp::{Interference, Pdp};
 use crate::problem::Refusal;
 use crate::ruling::Ruling;
@@ -121,6 +122,7 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/gateways/{id}/{verb}", post(switch_gateway))
         .route("/lab/configuration", post(publish))
         .route("/lab/enrolment-tokens", post(make_token))
+        .route("/lab/overrides", post(make_override))
         .route("/lab/pdp", post(interfere))
         .route("/lab/posture", post(change_posture))
         .route("/lab/policies", post(commit_policies))
@@ -230,6 +232,17 @@ async fn publish(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refus
 async fn make_token(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refusal> {
     let token = levers.config.control_plane.make_enrolment_token()?;
     Ok(Json(json!({"token": token})))
+}
+
+async fn make_override(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let wanted: Wanted = read(&headers, body).await?;
+    let code = levers.config.ruling.feed().make_override(wanted);
+    let code = code.map_err(|error| Refusal::malformed(error.to_string()))?;
+    Ok(Json(json!({"code": code})))
 }
 
 async fn interfere(

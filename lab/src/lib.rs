@@ -14,6 +14,7 @@ pub mod expiring;
 pub mod gateway;
 pub mod http_server;
 pub mod idp;
+pub mod overrides;
 pub mod pdp;
 pub mod peers;
 pub mod problem;

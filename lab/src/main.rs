@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use connector_core::catalogue::Endpoint;
 use connector_core::configuration::{RawPermguard, RawPolicy};
 use lab::clock::Clock;
 use lab::company::Company;
 use lab::gateway;
+use lab::overrides;
 use lab::running::{ExternalGateway, Lab, Options};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
@@ -74,12 +75,37 @@ enum Command {
     ///
     /// Prints one line of JSON when it listens, and ends on SIGTERM or Ctrl-C.
     Gateway(gateway::Options),
+    /// Makes a code that switches a connector off for a time, as the help desk does, and prints it.
+    Override(OverrideOptions),
+}
+
+#[derive(Debug, Args)]
+struct OverrideOptions {
+    /// The folder with the company's policy key, as the lab was started with
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// The device, as `ztna override` shows it
+    #[arg(long, value_name = "ID")]
+    device: String,
+    /// The challenge, as `ztna override` shows it
+    #[arg(long, value_name = "TEXT")]
+    challenge: String,
+    /// For how long, as in 30m or 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_minutes)]
+    minutes: u32,
+    /// Why it is allowed
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who allows it
+    #[arg(long, value_name = "NAME", default_value_t = overrides::help_desk())]
+    by: String,
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     let outcome = match arguments.command.take() {
         Some(Command::Gateway(options)) => run_gateway(options),
+        Some(Command::Override(options)) => make_override(options),
         None => run(arguments),
     };
     match outcome {
@@ -141,6 +167,28 @@ async fn run_gateway(options: gateway::Options) -> anyhow::Result<()> {
     tokio::signal::ctrl_c().await?;
     tracing::info!("the gateway ends");
     Ok(())
+}
+
+fn make_override(options: OverrideOptions) -> anyhow::Result<()> {
+    let wanted = overrides::Wanted {
+        device: options.device,
+        challenge: options.challenge,
+        minutes: options.minutes,
+        reason: options.reason,
+        by: options.by,
+    };
+    let code = overrides::make(&options.state, wanted)?;
+    writeln!(std::io::stdout(), "{code}")?;
+    Ok(())
+}
+
+fn parse_minutes(text: &str) -> Result<u32, String> {
+    let in_unit = |unit, minutes: u32| -> Option<u32> {
+        let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(minutes)
+    };
+    let minutes = in_unit('m', 1).or_else(|| in_unit('h', 60));
+    minutes.ok_or_else(|| "write a time as in 30m or 2h".to_owned())
 }
 
 fn start_log() {

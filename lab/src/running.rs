@@ -27,7 +27,7 @@ use crate::ruling::{Ruling, Subordinates};
 use crate::sites::Sites;
 use crate::ssf::Transmitter;
 use crate::wireguard_uapi::UapiSocket;
-use crate::{random, state_file};
+use crate::{overrides, random, state_file};
 
 /// What to start, and what somebody else provides.
 #[derive(Debug)]
@@ -453,7 +453,7 @@ fn policy_key(state: Option<&Path>) -> anyhow::Result<SigningKey> {
     };
     std::fs::create_dir_all(state)
         .with_context(|| format!("Failed to make the folder {}", state.display()))?;
-    let path = state.join("policy-key");
+    let path = state.join(overrides::POLICY_KEY);
     if let Some(bytes) = state_file::read(&path)? {
         let bytes: [u8; 32] = bytes
             .try_into()

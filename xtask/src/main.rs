@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod managed;
 mod package;
 mod process;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
     /// Does nothing until its input ends; the demo runs it under a forbidden name
     #[command(hide = true)]
     Idle,
+    /// Makes the templates for managing many devices from the table of settings
+    Managed,
     /// Makes packages for Linux, the same bytes from the same sources
     Package(package::PackageArgs),
     /// Installs what the checks need and runs them all
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Managed => managed::write().map(|()| ExitCode::SUCCESS),
         Command::Package(args) => package::make(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
     };

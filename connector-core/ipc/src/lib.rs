@@ -9,6 +9,7 @@
 
 mod diagnosis;
 pub mod frame;
+mod managed;
 mod message;
 mod policy;
 mod request;
@@ -18,6 +19,7 @@ mod trust;
 pub use self::diagnosis::{
     Condition, DiagnosisReport, ExaminedReport, GatewayPathReport, NetworkReport,
 };
+pub use self::managed::{ManagedReport, OverrideChallengeReport, OverrideReport};
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::policy::{
     CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,

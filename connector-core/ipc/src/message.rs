@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::DiagnosisReport;
+use crate::managed::{OverrideChallengeReport, OverrideReport};
 use crate::policy::{PolicyCommitReport, PolicyLogReport, PolicyReplayReport, PolicyTestReport};
 use crate::request::AccessRequestReport;
 use crate::status::{
@@ -65,6 +66,9 @@ pub enum Request {
         /// Admits connections again by itself after so long; without it, at [`Request::Up`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
+        /// Why, on one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Acts in the context of another identity: [`Reply::Elevation`].
     Elevate {
@@ -87,6 +91,15 @@ pub enum Request {
     Login,
     /// Signs out and forgets the person's tokens: [`Reply::Done`].
     Logout,
+    /// What a code of the company has to answer: [`Reply::OverrideChallenge`].
+    OverrideChallenge,
+    /// Switches off by a code of the company, for its time: [`Reply::Overridden`].
+    OverrideRedeem {
+        /// The code.
+        code: String,
+        /// Why it is needed, on one line.
+        reason: String,
+    },
     /// The commits of the policy store that this device knows: [`Reply::PolicyLog`].
     PolicyLog,
     /// Puts the recorded decisions of this device to a commit: [`Reply::PolicyReplay`].
@@ -207,6 +220,10 @@ pub enum Reply {
         /// Some of them.
         lines: Vec<String>,
     },
+    /// To [`Request::OverrideRedeem`].
+    Overridden(OverrideReport),
+    /// To [`Request::OverrideChallenge`].
+    OverrideChallenge(OverrideChallengeReport),
     /// To [`Request::PolicyShow`] without a file.
     PolicyCommit(PolicyCommitReport),
     /// To [`Request::PolicyLog`].
@@ -260,6 +277,8 @@ pub enum FailureKind {
     Denied,
     /// The service failed; its log says why.
     Internal,
+    /// The administrator does not let it happen.
+    Locked,
     /// Nobody is signed in, or the session has ended.
     NotSignedIn,
     /// The control plane or the identity provider cannot be reached.
@@ -300,11 +319,6 @@ mod tests {
                     limit: 20,
                 },
                 r#"{"request":"decisions","follow":false,"denied":true,"limit":20}"#,
-            ),
-            (Request::Down { seconds: None }, r#"{"request":"down"}"#),
-            (
-                Request::Down { seconds: Some(900) },
-                r#"{"request":"down","seconds":900}"#,
             ),
             (Request::Logout, r#"{"request":"logout"}"#),
             (Request::AccessRequests, r#"{"request":"access_requests"}"#),
@@ -347,6 +361,40 @@ mod tests {
             serde_json::to_string(&Reply::Done).unwrap(),
             r#"{"reply":"done"}"#
         );
+    }
+
+    #[test]
+    fn messages_about_switching_off_keep_their_form_on_the_wire() {
+        for (request, text) in [
+            (
+                Request::Down {
+                    seconds: None,
+                    reason: None,
+                },
+                r#"{"request":"down"}"#,
+            ),
+            (
+                Request::Down {
+                    seconds: Some(900),
+                    reason: Some("Hotel".into()),
+                },
+                r#"{"request":"down","seconds":900,"reason":"Hotel"}"#,
+            ),
+            (
+                Request::OverrideChallenge,
+                r#"{"request":"override_challenge"}"#,
+            ),
+            (
+                Request::OverrideRedeem {
+                    code: "a.b.c".into(),
+                    reason: "Hotel".into(),
+                },
+                r#"{"request":"override_redeem","code":"a.b.c","reason":"Hotel"}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
     }
 
     #[test]

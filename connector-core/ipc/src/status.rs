@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::managed::ManagedReport;
+
 /// Where the connector stands; one screen for people, one object for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -44,6 +46,9 @@ pub struct Status {
     /// When the connector switches itself on again, if it is switched off for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<String>,
+    /// What the administrator manages, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedReport>,
     /// The service's version.
     pub version: String,
 }
@@ -422,4 +427,10 @@ pub struct SettingReport {
     pub value: String,
     /// Where it comes from: `default`, a file's path, an environment variable or a flag.
     pub origin: String,
+    /// Whether the administrator manages it, so that nobody else changes it.
+    #[serde(default)]
+    pub locked: bool,
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
 }

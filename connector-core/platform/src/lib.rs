@@ -9,6 +9,7 @@ pub mod decision_log;
 pub mod endpoint;
 pub mod executable;
 pub mod instance;
+pub mod managed;
 pub mod owner;
 pub mod paths;
 pub mod private;

@@ -10,6 +10,7 @@ pub(crate) mod granting;
 pub(crate) mod http;
 pub(crate) mod interception;
 pub(crate) mod keys;
+pub(crate) mod managing;
 pub(crate) mod measuring;
 pub(crate) mod pdp;
 pub(crate) mod policies;

@@ -141,6 +141,9 @@ impl Adapters {
                 self.decisions.write(attempt, Matter::Decision(record));
             }
             Effect::RecordPlea(record) => self.decisions.write(None, Matter::Plea(record)),
+            Effect::RecordProtection(record) => {
+                self.decisions.write(None, Matter::Protection(record));
+            }
             Effect::RecordSignal(record) => {
                 tracing::info!(
                     event = %record.event.id,

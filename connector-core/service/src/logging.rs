@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::settings::{LogFormat, Settings};
 
 /// Starts writing log lines; returns the latest.
-pub(crate) fn start(settings: &Settings) -> anyhow::Result<LatestLines> {
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LevelSwitch)> {
     let filter = EnvFilter::try_new(&settings.log_level).with_context(|| {
         format!(
             "Failed to read the log filter {:?}; write a level such as info, or target=level",
@@ -22,17 +22,59 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<LatestLines> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(latest.clone());
-    match settings.log_format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(false).init(),
-    }
-    Ok(latest)
+    let level = match settings.log_format {
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            LevelSwitch::new(move |filter| handle.reload(filter))
+        }
+        LogFormat::Text => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            LevelSwitch::new(move |filter| handle.reload(filter))
+        }
+    };
+    Ok((latest, level))
 }
 
 /// Tells why the service ended, whether or not log lines are being written yet.
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]
 pub(crate) fn report(error: &anyhow::Error) {
     eprintln!("ztnad: {error:#}");
+}
+
+/// Changes which lines are written from now on.
+#[derive(Default)]
+pub(crate) struct LevelSwitch(Option<Box<Reload>>);
+
+type Reload = dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync;
+
+impl LevelSwitch {
+    fn new(
+        reload: impl Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Some(Box::new(reload)))
+    }
+
+    /// Writes the lines that `level` names, as in `info` or `target=level`.
+    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(level)?;
+        match &self.0 {
+            Some(reload) => Ok(reload(filter)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for LevelSwitch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LevelSwitch")
+    }
 }
 
 /// The latest log lines, in bounded memory.

@@ -43,8 +43,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(errand) = options.errand() {
         return Ok(errand.run()?);
     }
-    let settings = options.settings()?;
-    let log = logging::start(&settings)?;
+    let sources = options.sources()?;
+    let managed = sources.read_managed()?;
+    let settings = sources.settings(managed.clone())?;
+    let (log, level) = logging::start(&settings)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("Another TLS provider is installed already"))?;
@@ -54,7 +56,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
         audience: options.audience(),
         mode: options.mode(),
         settings,
+        sources,
+        managed,
         log,
+        level,
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

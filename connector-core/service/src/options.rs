@@ -8,7 +8,7 @@ use connector_platform::endpoint::Audience;
 use connector_platform::paths::Paths;
 use connector_platform::steering;
 
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Sources};
 
 /// The ZTNA Connector service: decides about every connection to a protected
 /// application and carries what is permitted through WireGuard.
@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Read this file instead of the user's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Read the managed settings from this file, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    managed: Option<PathBuf>,
     /// Keep keys and state here
     #[arg(long, value_name = "DIR")]
     state_dir: Option<String>,
@@ -126,14 +129,15 @@ impl Options {
         }
     }
 
-    /// Collects the settings from everywhere.
-    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+    /// Collects where settings come from.
+    pub(crate) fn sources(&self) -> anyhow::Result<Sources> {
         let paths = match self.audience() {
             Audience::Machine => Paths::system(),
             Audience::Own => Paths::user()?,
         };
-        Ok(Settings::collect(
+        Ok(Sources::collect(
             &paths,
+            self.managed.as_deref(),
             self.config.as_deref(),
             self.flags(),
             |variable| std::env::var(variable).ok(),

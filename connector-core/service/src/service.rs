@@ -20,27 +20,32 @@ use crate::adapters::granting::Granting;
 use crate::adapters::http::Http;
 use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing, Sealers};
+use crate::adapters::managing::{self, Managing};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::policies::{self, Concealing, Policies};
 use crate::adapters::proxying::Gate;
-use crate::adapters::shipping::{self, Cursors, Shipping};
+use crate::adapters::shipping::{self, Cursors, OtlpEndpoint, Shipping};
 use crate::adapters::sign_in::{self, SignIn};
 use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
 use crate::adapters::{Events, Task, front_ends};
 use crate::driver::{self, Adapters};
-use crate::logging::LatestLines;
+use crate::logging::{LatestLines, LevelSwitch};
 use crate::options::Mode;
-use crate::settings::Settings;
+use crate::settings::{ManagedLayers, Settings, Sources};
 use crate::view::{Snapshot, View};
 
 /// What the service starts with.
 pub(crate) struct Given {
     pub(crate) settings: Settings,
+    /// Where they come from, and what was managed when they were read.
+    pub(crate) sources: Sources,
+    pub(crate) managed: ManagedLayers,
     pub(crate) mode: Mode,
     pub(crate) audience: Audience,
     pub(crate) log: LatestLines,
+    pub(crate) level: LevelSwitch,
     pub(crate) sealers: Sealers,
 }
 
@@ -61,11 +66,19 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let proxy_listener = listen_for_proxy(&settings).await?;
     let listener = Listener::bind(&settings.socket, given.audience)?;
 
+    let managing = managing::Config {
+        sources: given.sources,
+        settings: settings.clone(),
+        managed: given.managed,
+        level: given.level,
+    };
+    let managing = Managing::start(managing, events.clone()).await?;
+    let collector = managing.collector();
     let http = Http::new()?;
     let api = ControlPlane::new(http.clone(), settings.control_plane.clone());
     let kept = restore_signals(&state, &events).await?;
     let control = start_control(&settings, &state, host_key, &api, &events)?;
-    let shipping = start_shipping(&decisions, &api, &control, &http, cursors);
+    let shipping = start_shipping(&decisions, &api, &control, (&http, collector), cursors);
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
     let granting = Granting::new(api.clone(), keys.clone(), events.clone());
@@ -95,7 +108,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         decisions: decisions.recent(),
         policies: policies.shown(settings.policy_mode, settings.log_dir),
         shipments: shipping.shipments(),
-        settings: settings.report,
+        settings: managing.in_force(),
         control_plane: settings.control_plane,
         proxy: proxy_report,
         log: given.log,
@@ -112,6 +125,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         granting,
         http: http.clone(),
         audience: given.audience,
+        code_key: settings.trust.key,
         events: events.clone(),
         orders,
     };
@@ -135,7 +149,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     };
     driver::run(connector, queue, order_queue, adapters).await;
 
-    drop((stop, front_ends, shipping, policies, control));
+    drop((stop, front_ends, shipping, policies, control, managing));
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())
@@ -189,7 +203,7 @@ fn open_log(
 ) -> anyhow::Result<(DecisionLog, Cursors)> {
     let dir =
         PrivateDir::open(&settings.log_dir).context("Failed to use service.log_dir (--log-dir)")?;
-    let cursors = Cursors::open(state, dir.path(""), settings.otlp.clone());
+    let cursors = Cursors::open(state, dir.path(""), settings.otlp.as_ref());
     let config = decisions::Config {
         dir,
         state: state.clone(),
@@ -205,7 +219,7 @@ fn start_shipping(
     decisions: &DecisionLog,
     api: &ControlPlane,
     control: &Control,
-    http: &Http,
+    (http, otlp): (&Http, watch::Receiver<Option<OtlpEndpoint>>),
     cursors: Cursors,
 ) -> Shipping {
     let config = shipping::Config {
@@ -213,6 +227,7 @@ fn start_shipping(
         api: api.clone(),
         control: control.state(),
         http: http.clone(),
+        otlp,
     };
     Shipping::start(config, cursors)
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use connector_core::catalogue::{Resource, SiteId};
 use connector_core::configuration::{Organisation, PolicyMode, Version};
 use connector_core::connector::{Connector, Standing as CoreStanding};
-use connector_core::identity::{Owner, Session};
+use connector_core::identity::{HostId, Owner, Session};
+use connector_core::pausing::PauseRules;
 use connector_core::posture::{Check, Facts, Verdict};
 use connector_core::time::Moment;
 use connector_core::trust::{Granted, Refused};
 use connector_ipc::{
     CheckReport, GatewayState, Identity, PostureReport, ProxyReport, Remedy, ResourceReport,
-    ResourceState, SettingReport, SiteReport, Standing, Status, TrustLevel, TunnelReport,
+    ResourceState, SiteReport, Standing, Status, TrustLevel, TunnelReport,
 };
 use connector_platform::clock;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use url::Url;
 use crate::adapters::authorizer::Authorizer;
 use crate::adapters::control::ControlState;
 use crate::adapters::decisions::Recent;
+use crate::adapters::managing::InForce;
 use crate::adapters::policies::Shown;
 use crate::adapters::shipping::Shipments;
 use crate::adapters::sign_in::Progress;
@@ -42,6 +44,9 @@ pub(crate) struct Snapshot {
     pub(crate) version: Option<Version>,
     pub(crate) configuration_ends: Option<Moment>,
     pub(crate) paused_until: Option<Moment>,
+    pub(crate) pause_rules: PauseRules,
+    pub(crate) is_overridden: bool,
+    pub(crate) host: Option<HostId>,
     pub(crate) policy_mode: Option<PolicyMode>,
     pub(crate) checks: Vec<Check>,
     pub(crate) facts: Facts,
@@ -61,6 +66,9 @@ impl Snapshot {
             version: configuration.map(|known| known.version),
             configuration_ends: configuration.map(|known| known.expires_at),
             paused_until: connector.paused_until(),
+            pause_rules: connector.pause_rules().clone(),
+            is_overridden: connector.is_overridden(),
+            host: connector.host().cloned(),
             policy_mode: configuration.map(|known| known.policy.mode),
             checks: connector.checks().to_vec(),
             facts: connector.facts().clone(),
@@ -82,7 +90,7 @@ pub(crate) struct View {
     pub(crate) decisions: Recent,
     pub(crate) policies: Shown,
     pub(crate) shipments: Shipments,
-    pub(crate) settings: Vec<SettingReport>,
+    pub(crate) settings: watch::Receiver<Arc<InForce>>,
     pub(crate) control_plane: Url,
     pub(crate) proxy: ProxyReport,
     pub(crate) log: LatestLines,
@@ -105,10 +113,7 @@ impl View {
                 .organisation
                 .as_ref()
                 .map(|known| known.name.to_string()),
-            support: snapshot
-                .organisation
-                .as_ref()
-                .and_then(|known| Some(known.support.as_ref()?.to_string())),
+            support: self.support(&snapshot),
             identity: self.identity(),
             trust_level: convert::trust_level(snapshot.verdict.trust_level()),
             checks_unmet: snapshot.verdict.unmet().len(),
@@ -126,6 +131,7 @@ impl View {
                 .paused_until
                 .filter(|_| standing == Standing::Paused)
                 .map(|until| convert::ahead(until, now)),
+            managed: self.settings.borrow().managed.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -143,7 +149,7 @@ impl View {
                 ),
             },
             organisation: organisation.map(|known| known.name.to_string()),
-            support: organisation.and_then(|known| Some(known.support.as_ref()?.to_string())),
+            support: self.support(&snapshot),
             identity: None,
             trust_level: TrustLevel::Low,
             checks_unmet: 0,
@@ -156,8 +162,16 @@ impl View {
             configuration_version: None,
             configuration_expires_at: None,
             paused_until: None,
+            managed: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// Returns where people get help: the administrator's word counts before the company's.
+    fn support(&self, snapshot: &Snapshot) -> Option<String> {
+        let own = self.settings.borrow().support.clone();
+        let organisation = snapshot.organisation.as_ref();
+        own.or_else(|| Some(organisation?.support.as_ref()?.to_string()))
     }
 
     /// Returns who is signed in.

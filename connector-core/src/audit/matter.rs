@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::chain::Link;
-use super::{PleaRecord, Record, TrustRecord};
+use super::{PleaRecord, ProtectionRecord, Record, TrustRecord};
 use crate::connector::SignalRecord;
 
 /// Something that is written down in the decision log.
@@ -11,6 +11,8 @@ pub enum Matter {
     Decision(Box<Record>),
     /// A request for access.
     Plea(Box<PleaRecord>),
+    /// That protection was switched off or on, or its settings changed.
+    Protection(Box<ProtectionRecord>),
     /// A signal of the company.
     Signal(Box<SignalRecord>),
     /// A consent or an elevation.
@@ -24,6 +26,7 @@ impl Matter {
         match self {
             Self::Decision(record) => record.to_ocsf(link, product_version),
             Self::Plea(record) => record.to_ocsf(link, product_version),
+            Self::Protection(record) => record.to_ocsf(link, product_version),
             Self::Signal(record) => record.to_ocsf(link, product_version),
             Self::Trust(record) => record.to_ocsf(link, product_version),
         }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
-use crate::audit::{PleaRecord, Pleading, Record, TrustRecord};
+use crate::audit::{PleaRecord, Pleading, ProtectionRecord, Record, TrustRecord};
 use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
 use crate::identity::{HostId, Owner, Session, SessionId};
+use crate::overriding::OverrideGrant;
+use crate::pausing::PauseRules;
 use crate::posture::{Check, Measurement};
 use crate::signals::SecurityEvent;
 use crate::time::{Moment, WallTime};
@@ -53,10 +55,31 @@ pub enum Event {
     HostEnrolled(HostId),
     /// The machine is in another network, or has other addresses.
     NetworkChanged,
+    /// A code of the company switched the connector off.
+    Overridden {
+        /// What the code allows.
+        grant: OverrideGrant,
+        /// Why the person needs it.
+        reason: Arc<str>,
+    },
+    /// A code was tried and refused.
+    OverrideRefused {
+        /// Why.
+        problem: Arc<str>,
+    },
+    /// The administrator's settings are others.
+    PauseRulesChanged {
+        /// What they say about switching off.
+        rules: PauseRules,
+        /// Which settings changed; none at the start.
+        keys: Vec<Arc<str>>,
+    },
     /// The person switched the connector off.
     Paused {
         /// When it switches itself on again; none if only the person does.
         until: Option<Moment>,
+        /// Why, where they said so.
+        reason: Option<Arc<str>>,
     },
     /// Other policies are in force.
     PolicyChanged {
@@ -153,6 +176,9 @@ impl Event {
             | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
             | Self::NetworkChanged
+            | Self::Overridden { .. }
+            | Self::OverrideRefused { .. }
+            | Self::PauseRulesChanged { .. }
             | Self::Paused { .. }
             | Self::PolicyChanged { .. }
             | Self::PostureMeasured(_)
@@ -218,6 +244,8 @@ pub enum Effect {
     },
     /// Write down that the person asked for access.
     RecordPlea(Box<PleaRecord>),
+    /// Write down that protection was switched off or on, or its settings changed.
+    RecordProtection(Box<ProtectionRecord>),
     /// Write down that a signal arrived, and what came of it.
     RecordSignal(Box<SignalRecord>),
     /// Write this down and, if an attempt is given, report [`Event::TrustRecorded`].

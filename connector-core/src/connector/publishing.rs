@@ -14,6 +14,10 @@ impl Connector {
         if self.known.configuration.is_none() {
             return Some(self.known.why_not_configured().into());
         }
+        if self.is_overridden() {
+            // Also while nobody is signed in: a way out that needs the provider would be none.
+            return Some(Reason::Paused.into());
+        }
         if self.known.signing_in.session().is_none() {
             return Some(self.known.signing_in.why_signed_out());
         }

@@ -1,5 +1,6 @@
 mod leases;
 mod owner;
+mod pausing;
 mod property;
 mod refusals;
 mod signals;
@@ -11,7 +12,7 @@ use url::Url;
 
 use super::*;
 use crate::access::{Permit, Verdict as Answer};
-use crate::audit::TrustRecord;
+use crate::audit::{ProtectionChange, TrustRecord};
 use crate::authzen::AccessRequest;
 use crate::catalogue::fixture::{catalogue, wiki};
 use crate::configuration::{
@@ -421,7 +422,10 @@ fn a_sign_in_that_nobody_waits_for_is_given_up() {
 fn switching_off_denies_and_switching_on_needs_no_new_sign_in() {
     let mut world = World::signed_in();
 
-    world.feed(Event::Paused { until: None });
+    world.feed(Event::Paused {
+        until: None,
+        reason: None,
+    });
     assert_eq!(world.decide(&wiki(80)), Err(Reason::Paused.into()));
     assert_eq!(world.tunnel, None);
 
@@ -438,14 +442,20 @@ fn a_pause_for_a_time_ends_by_itself_and_another_replaces_it() {
     let at = |world: &World, seconds| world.now.moment + Duration::from_secs(seconds);
 
     let until = Some(at(&world, 60));
-    world.feed(Event::Paused { until });
+    world.feed(Event::Paused {
+        until,
+        reason: None,
+    });
     assert_eq!(world.connector.paused_until(), until);
     assert!(world.connector.poll_timeout() <= until);
     world.advance(Duration::from_secs(59));
     assert_eq!(world.connector.standing(), Standing::Paused);
 
     let until = Some(at(&world, 10));
-    world.feed(Event::Paused { until });
+    world.feed(Event::Paused {
+        until,
+        reason: None,
+    });
     world.advance(Duration::from_secs(9));
     assert_eq!(world.connector.standing(), Standing::Paused);
     assert_eq!(world.tunnel, None);
@@ -584,6 +594,7 @@ struct World {
     ended: Vec<SessionId>,
     forgotten: bool,
     records: Vec<Record>,
+    protection: Vec<ProtectionChange>,
     followed: Option<Url>,
     signals: Vec<SignalOutcome>,
     wishes: Vec<(Attempt, TrustRequest)>,
@@ -609,6 +620,7 @@ impl Default for World {
             ended: vec![],
             forgotten: false,
             records: vec![],
+            protection: vec![],
             followed: None,
             signals: vec![],
             wishes: vec![],
@@ -673,6 +685,7 @@ impl World {
                 Effect::Record { record, .. } => self.records.push(*record),
                 Effect::RecordTrust { attempt, record } => self.trusts.push((attempt, *record)),
                 Effect::RecordPlea(_) => {}
+                Effect::RecordProtection(record) => self.protection.push(record.change),
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),

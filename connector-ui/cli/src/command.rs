@@ -10,8 +10,9 @@ use connector_platform::decision_log::PublicKey;
 
 use self::examples::{
     BUNDLE_EXAMPLES, COMPLETION_EXAMPLES, DECISIONS_EXAMPLES, DELEGATE_EXAMPLES, DOCTOR_EXAMPLES,
-    ELEVATE_EXAMPLES, EXAMPLES, LOGIN_EXAMPLES, POSTURE_EXAMPLES, REPAIR_EXAMPLES, REPLAY_EXAMPLES,
-    REQUEST_EXAMPLES, SHOW_EXAMPLES, STATUS_EXAMPLES, TEST_EXAMPLES, VERIFY_EXAMPLES, WHY_EXAMPLES,
+    DOWN_EXAMPLES, ELEVATE_EXAMPLES, EXAMPLES, LOGIN_EXAMPLES, OVERRIDE_EXAMPLES, POSTURE_EXAMPLES,
+    REPAIR_EXAMPLES, REPLAY_EXAMPLES, REQUEST_EXAMPLES, SHOW_EXAMPLES, STATUS_EXAMPLES,
+    TEST_EXAMPLES, VERIFY_EXAMPLES, WHY_EXAMPLES,
 };
 use crate::target::Target;
 
@@ -86,7 +87,11 @@ pub(crate) enum Verb {
     Up,
     /// Ends connections to protected applications and leaves the machine as it was, until `ztna up`
     #[command(visible_alias = "disconnect")]
+    #[command(after_help = DOWN_EXAMPLES)]
     Down(DownArgs),
+    /// Shows what the help desk needs for a code that switches off what the administrator locked on
+    #[command(after_help = OVERRIDE_EXAMPLES)]
+    Override(OverrideArgs),
     /// Shows where the connector stands, and what to do if something is wrong
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
@@ -204,6 +209,37 @@ pub(crate) struct DownArgs {
     /// For how long, as in 15m or 2h; the service then switches itself on
     #[arg(long = "for", value_name = "TIME", value_parser = age)]
     pub(crate) seconds: Option<u64>,
+    /// Why, for the record; your administrator may ask for it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct OverrideArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<OverrideVerb>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What to do with a code.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OverrideVerb {
+    /// Switches off by a code of the company, for the time that it allows
+    Redeem(RedeemArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedeemArgs {
+    /// The code; `-` reads it from standard input
+    #[arg(value_name = "CODE", default_value = "-")]
+    pub(crate) code: String,
+    /// Why you need it, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

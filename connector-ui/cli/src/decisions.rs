@@ -54,6 +54,8 @@ pub(crate) async fn run(
             | Reply::Failed(_)
             | Reply::Identity(_)
             | Reply::LogLines { .. }
+            | Reply::Overridden(_)
+            | Reply::OverrideChallenge(_)
             | Reply::PolicyCommit(_)
             | Reply::PolicyLog(_)
             | Reply::PolicyReplay(_)

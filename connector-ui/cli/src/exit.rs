@@ -24,6 +24,7 @@ pub(crate) enum Exit {
     PostureUnmet = 6,
     TimedOut = 7,
     NoRights = 8,
+    Locked = 9,
     Offline = 10,
     /// As the shell reports a program that Ctrl-C ended.
     Interrupted = 130,
@@ -160,6 +161,7 @@ fn exit_without_service(error: &ServiceError) -> Exit {
             FailureKind::BadRequest => Exit::General,
             FailureKind::Denied => Exit::Denied,
             FailureKind::Internal => Exit::General,
+            FailureKind::Locked => Exit::Locked,
             FailureKind::NotSignedIn => Exit::NotSignedIn,
             FailureKind::Offline => Exit::Offline,
             FailureKind::PermissionDenied => Exit::NoRights,
@@ -214,6 +216,7 @@ fn remedy_without_service(error: &ServiceError) -> Option<&str> {
             FailureKind::Internal => Some("The service's log says why."),
             FailureKind::BadRequest
             | FailureKind::Denied
+            | FailureKind::Locked
             | FailureKind::SignInRefused
             | FailureKind::TimedOut => None,
         }),
@@ -246,6 +249,7 @@ mod tests {
             (FailureKind::BadRequest, 1),
             (FailureKind::Denied, 5),
             (FailureKind::Internal, 1),
+            (FailureKind::Locked, 9),
             (FailureKind::NotSignedIn, 3),
             (FailureKind::Offline, 10),
             (FailureKind::PermissionDenied, 8),

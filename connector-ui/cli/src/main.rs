@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod manual;
 mod output;
+mod overriding;
 mod policy;
 mod posture;
 mod repair;
@@ -66,6 +67,7 @@ async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Logout => session::logout(&service, printer).await,
         Verb::Manual { page } => manual::run(page.as_deref(), &Cli::command(), printer),
         Verb::Netcheck(format) => doctor::netcheck(&service, format, printer).await,
+        Verb::Override(args) => overriding::run(&service, &args, printer).await,
         Verb::Policy(verb) => policy::run(&service, &verb, printer).await,
         Verb::Posture(args) => posture::run(&service, &args, printer).await,
         Verb::Repair(args) => repair::run(&args, printer),

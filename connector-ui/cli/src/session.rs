@@ -55,18 +55,24 @@ pub(crate) async fn down(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let seconds = args.seconds;
-    service.order(&Request::Down { seconds }).await?;
-    let text = match seconds {
-        None => {
+    let reason = args.reason.clone();
+    service.order(&Request::Down { seconds, reason }).await?;
+    let screen = printer.screen();
+    let text = match (ends(service).await, seconds) {
+        // The administrator may have set a limit.
+        (Some(until), _) => format!(
+            "Switched off. Protected applications cannot be reached until {}, or until `ztna up`.",
+            time::with_distance(&until, screen.now)
+        ),
+        (None, None) => {
             "Switched off. Protected applications cannot be reached until `ztna up`.".to_owned()
         }
-        Some(seconds) => format!(
+        (None, Some(seconds)) => format!(
             "Switched off. Protected applications cannot be reached for {}, or until `ztna up`.",
             text::seconds(seconds)
         ),
     };
-    let text = text.as_str();
-    printer.print(&paragraph("", text, printer.screen()))?;
+    printer.print(&paragraph("", &text, screen))?;
     Ok(Exit::Success)
 }
 
@@ -160,6 +166,8 @@ async fn next_step(replies: &mut Replies) -> Result<Step, Failure> {
         | Reply::Elevations(_)
         | Reply::Failed(_)
         | Reply::LogLines { .. }
+        | Reply::Overridden(_)
+        | Reply::OverrideChallenge(_)
         | Reply::PolicyCommit(_)
         | Reply::PolicyLog(_)
         | Reply::PolicyReplay(_)
@@ -191,6 +199,14 @@ fn show(page: &WebPage, args: &LoginArgs, printer: &Printer) -> Result<(), Failu
     }
     let text = "Waiting until you have signed in; Ctrl-C gives up.";
     printer.print(&paragraph("", text, printer.screen()))
+}
+
+/// When the connector switches itself on again, if that is known.
+async fn ends(service: &Service) -> Option<String> {
+    match service.ask(&Request::Status { follow: false }).await {
+        Ok(Reply::Status(status)) => status.paused_until,
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Whether the connector is known to be switched off.

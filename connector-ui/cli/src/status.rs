@@ -2,8 +2,8 @@
 
 use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
-    GatewayReport, GatewayState, InterceptionReport, RecordsReport, Reply, Request, Standing,
-    Status, TrustLevel,
+    GatewayReport, GatewayState, InterceptionReport, ManagedReport, RecordsReport, Reply, Request,
+    Standing, Status, TrustLevel,
 };
 use serde_json::json;
 
@@ -262,10 +262,49 @@ fn render_service(status: &Status, screen: Screen) -> String {
         },
     );
     table.field("Service", format!("ztnad {}", status.version));
+    if let Some(managed) = &status.managed {
+        table.field("Managed", self::managed(managed));
+        for line in managed_troubles(managed) {
+            table.field("", line);
+        }
+    }
     if let Some(support) = &status.support {
         table.field("Support", support);
     }
     table.render(screen)
+}
+
+/// Returns who manages the device, and what of it people notice.
+fn managed(report: &ManagedReport) -> String {
+    let mut text = format!("by {}", clean(&report.by));
+    if report.always_on {
+        text.push_str("; always on");
+    } else if !report.pause_allowed {
+        text.push_str("; not switched off by people");
+    } else if let Some(limit) = report.pause_limit {
+        text.push_str(&format!("; switched off for {limit} min at the longest"));
+    }
+    if let Some(channel) = &report.update_channel {
+        text.push_str(&format!("; packages from {}", clean(channel)));
+    }
+    text
+}
+
+/// Returns what of the managed settings does not count as it is.
+fn managed_troubles(report: &ManagedReport) -> impl Iterator<Item = String> {
+    let problem = report.problem.as_ref().map(|problem| {
+        format!(
+            "the changed settings cannot be used, those from before count: {}",
+            clean(problem)
+        )
+    });
+    let waiting = (!report.needs_restart.is_empty()).then(|| {
+        format!(
+            "counts from the next start of the service: {}",
+            report.needs_restart.join(", ")
+        )
+    });
+    problem.into_iter().chain(waiting)
 }
 
 /// Returns how far the decision log is, and how far it was taken.
@@ -496,6 +535,7 @@ Service        ztnad 0.1.0
             configuration_version: Some(17),
             configuration_expires_at: None,
             paused_until: None,
+            managed: None,
             version: "0.1.0".into(),
         }
     }

@@ -47,6 +47,10 @@ pause-quarter = Für 15 Minuten
 pause-hour = Für eine Stunde
 pause-tomorrow = Bis morgen früh
 pause-on-demand = Bis ich einschalte
+pause-locked = Ausschalten (gesperrt)
+pause-locked-reason = Zum Ausschalten gehört ein Grund: „ztna down --reason TEXT“ in einem Terminal.
+pause-locked-way-out = Es bleibt an. Wenn es sein muss, zeigt „ztna override“ in einem Terminal, was der Helpdesk für einen Code braucht.
+managed-by = Verwaltet von { $name }
 
 resources = Anwendungen
 resources-none = Für Sie gibt es keine
@@ -118,3 +122,5 @@ notice-session-ended-title = Sie sind abgemeldet
 notice-session-ended-body = Ihre Sitzung ist vorbei. Melden Sie sich an, um geschützte Anwendungen zu erreichen.
 notice-settings-title = Ihre Firma hat die Einstellungen des Connectors geändert
 notice-settings-body = Sie gelten ab jetzt; zu tun ist nichts.
+notice-managed-title = Einstellungen geändert
+notice-managed-body = { $name } hat die Einstellungen des Connectors auf diesem Gerät geändert.

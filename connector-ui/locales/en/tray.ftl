@@ -47,6 +47,10 @@ pause-quarter = For 15 minutes
 pause-hour = For one hour
 pause-tomorrow = Until tomorrow morning
 pause-on-demand = Until I switch it on
+pause-locked = Switch off (locked)
+pause-locked-reason = Switching off needs a reason: use “ztna down --reason TEXT” in a terminal.
+pause-locked-way-out = It stays on. If you have to, “ztna override” in a terminal shows what the help desk needs for a code.
+managed-by = Managed by { $name }
 
 resources = Applications
 resources-none = There are none for you
@@ -118,3 +122,5 @@ notice-session-ended-title = You are signed out
 notice-session-ended-body = Your session is over. Sign in to reach protected applications.
 notice-settings-title = Your company changed the connector's settings
 notice-settings-body = They apply from now on; there is nothing to do.
+notice-managed-title = Settings changed
+notice-managed-body = { $name } has changed the settings of the connector on this device.

@@ -1,7 +1,7 @@
 use connector_ipc::GatewayState;
 
 use super::*;
-use crate::sample::{CLOCK, connected, refusal, request, signed_out, site, unmet};
+use crate::sample::{CLOCK, connected, managed, refusal, request, signed_out, site, unmet};
 use crate::texts::Language;
 
 #[test]
@@ -195,6 +195,23 @@ fn new_settings_are_told_but_not_the_first_ones() {
     let mut world = World::default();
     assert_eq!(world.between(Some(&none), Some(&connected())), NOTHING);
     assert_eq!(world.between(Some(&connected()), Some(&new)).len(), 1);
+}
+
+#[test]
+fn settings_that_the_administrator_changes_are_told_and_those_of_the_start_are_not() {
+    let mut first = connected();
+    first.status.managed = Some(managed());
+    first.status.managed.as_mut().unwrap().changes = 0;
+    let mut changed = connected();
+    changed.status.managed = Some(managed());
+    let mut world = World::default();
+
+    assert_eq!(world.between(Some(&first), Some(&first)), NOTHING);
+    let notices = world.notices(Some(&first), Some(&changed));
+
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].body.starts_with("Corp IT has changed"));
+    assert_eq!(world.between(Some(&changed), Some(&changed)), NOTHING);
 }
 
 const NOTHING: &[&str] = &[];

@@ -4,10 +4,10 @@ mod access;
 mod device;
 
 use connector_client::browser::WebPage;
-use connector_ipc::{Identity, Standing};
+use connector_ipc::{Identity, ManagedReport, Standing};
 
 use super::standing::{State, Trouble, troubles};
-use super::{Action, Break, Clock, Entry, Item, Known, one_line};
+use super::{Action, Break, Clock, Entry, Item, Known, broken, one_line};
 use crate::texts::Texts;
 
 /// What there is to read about a state.
@@ -149,6 +149,11 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
         return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
     }
     known.status.identity.as_ref()?;
+    if let Some(managed) = known.status.managed.as_ref()
+        && (!managed.pause_allowed || managed.reason_required)
+    {
+        return Some(locked(managed, texts));
+    }
     let choice = |key: &str, length| item(key, texts.say(key), Some(Action::Pause(length)));
     Some(Entry::Submenu {
         id: "pause".into(),
@@ -160,6 +165,22 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
             choice("pause-on-demand", Break::UntilSwitchedOn),
         ],
     })
+}
+
+/// What cannot be switched off from here, whose word that is, and the way out.
+fn locked(managed: &ManagedReport, texts: &Texts) -> Entry {
+    let key = match managed.pause_allowed {
+        true => "pause-locked-reason",
+        false => "pause-locked-way-out",
+    };
+    let by = texts.say_with("managed-by", [("name", one_line(&managed.by).into())]);
+    let mut entries = vec![Entry::Text(by)];
+    entries.extend(broken(&texts.say(key)));
+    Entry::Submenu {
+        id: "pause".into(),
+        label: texts.say("pause-locked"),
+        entries,
+    }
 }
 
 fn help(known: &Known, texts: &Texts) -> Entry {

@@ -1,11 +1,11 @@
 use connector_ipc::{
-    AccessRequestStatus, Finding, GatewayState, InterceptionReport, RecordsReport, ResourceState,
-    Standing,
+    AccessRequestStatus, Finding, GatewayState, InterceptionReport, ManagedReport, RecordsReport,
+    ResourceState, Standing,
 };
 
 use super::*;
 use crate::sample::{
-    CLOCK, connected, refusal, request, resource, signed_out, site, standing, unmet,
+    CLOCK, connected, managed, refusal, request, resource, signed_out, site, standing, unmet,
 };
 use crate::texts::Language;
 
@@ -44,6 +44,39 @@ fn a_connected_device_shows_everything_a_person_can_do() {
             "[quit] Close this menu (the connector goes on)",
         ]
     );
+}
+
+#[test]
+fn what_the_administrator_locks_is_seen_with_whose_word_it_is_and_the_way_out() {
+    let mut locked = connected();
+    locked.status.managed = Some(managed());
+    let mut reason = connected();
+    reason.status.managed = Some(ManagedReport {
+        always_on: false,
+        pause_allowed: true,
+        reason_required: true,
+        ..managed()
+    });
+    let mut open = connected();
+    open.status.managed = Some(ManagedReport {
+        always_on: false,
+        pause_allowed: true,
+        ..managed()
+    });
+
+    let text = lines(&locked).join("\n");
+    assert!(
+        text.contains("Switch off (locked) >\n  Managed by Corp IT\n"),
+        "{text}"
+    );
+    assert!(text.contains("ztna override"), "{text}");
+    assert!(lines(&reason).join("\n").contains("--reason"));
+    for known in [&locked, &reason] {
+        let menu = menu(&running(known.clone()), &english(), CLOCK);
+        let pauses = |(_, action): &(String, Action)| matches!(action, Action::Pause(_));
+        assert!(!actions(&menu).iter().any(pauses));
+    }
+    assert_eq!(lines(&open), lines(&connected()));
 }
 
 #[test]

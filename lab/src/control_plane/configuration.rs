@@ -12,6 +12,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::overrides;
 
 /// Signs configurations and hands them out.
 ///
@@ -102,6 +103,15 @@ impl Feed {
     #[must_use]
     pub fn policy_key(&self) -> PublicKey {
         PublicKey::of(&self.key)
+    }
+
+    /// Makes a code that switches a connector off for a time.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the code cannot be written as JSON.
+    pub fn make_override(&self, wanted: overrides::Wanted) -> anyhow::Result<String> {
+        overrides::sign(&self.key, wanted)
     }
 
     /// Returns the resources and sites in force, as connectors read them.

@@ -161,6 +161,17 @@ impl<'a> Connector<'a> {
         self.write("ztna.toml", &format!("{settings}\n{more}"));
     }
 
+    /// Writes the administrator's settings, which nobody else may write.
+    ///
+    /// # Panics
+    ///
+    /// If that is not possible.
+    pub fn manage(&self, settings: &str) {
+        self.write(MANAGED, settings);
+        succeed(Command::new("chmod").arg("0644").arg(self.path(MANAGED)));
+        succeed(Command::new("chmod").arg("go-w").arg(&self.folder));
+    }
+
     /// Returns the command that starts the service.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -176,6 +187,8 @@ impl<'a> Connector<'a> {
         }
         command
             .envs(self.environment.iter().cloned())
+            .arg("--managed")
+            .arg(self.path(MANAGED))
             .arg("--config")
             .arg(self.path("ztna.toml"))
             .current_dir(&self.folder);
@@ -406,6 +419,8 @@ impl<'a> Connector<'a> {
         command
     }
 }
+
+const MANAGED: &str = "managed.toml";
 
 /// Tells whether a gateway carries traffic.
 #[must_use]

@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target {
         name: "authzen",
         run: documents::authzen,
@@ -51,6 +51,10 @@ pub const TARGETS: [Target; 12] = [
     Target {
         name: "offload",
         run: offload,
+    },
+    Target {
+        name: "override",
+        run: documents::override_code,
     },
     Target {
         name: "packets",

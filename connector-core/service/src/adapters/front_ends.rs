@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::jws::PublicKey;
 use connector_platform::endpoint::{Audience, Listener};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) granting: Granting,
     pub(crate) http: Http,
     pub(crate) audience: Audience,
+    /// Signs the codes that open what the administrator locked.
+    pub(crate) code_key: PublicKey,
     pub(crate) events: Events,
     pub(crate) orders: Orders,
 }

@@ -1,6 +1,7 @@
 //! Brings the decision log to whoever collects it, at least once, from its own
 //! files: there is no second copy, and nothing is held in memory but one batch.
 
+mod collector;
 mod cursor;
 mod otlp;
 mod reader;
@@ -16,6 +17,7 @@ use connector_platform::private::PrivateDir;
 use http::StatusCode;
 use tokio::sync::watch;
 
+use self::collector::Collector;
 use self::cursor::Cursor;
 pub(crate) use self::otlp::OtlpEndpoint;
 use self::otlp::OtlpLogs;
@@ -28,27 +30,26 @@ use super::http::{Http, HttpError};
 /// How far each collector is, as earlier runs left it.
 #[derive(Debug)]
 pub(crate) struct Cursors {
+    state: PrivateDir,
     log_dir: PathBuf,
     control_plane: Cursor,
-    otlp: Option<(OtlpEndpoint, Cursor)>,
+    /// How far the collector of telemetry is, while there is one.
+    otlp: Delivered,
 }
 
 impl Cursors {
-    pub(crate) fn open(state: &PrivateDir, log_dir: PathBuf, otlp: Option<OtlpEndpoint>) -> Self {
+    pub(crate) fn open(state: &PrivateDir, log_dir: PathBuf, otlp: Option<&OtlpEndpoint>) -> Self {
         Self {
             log_dir,
             control_plane: Cursor::open(state.clone(), "decisions.delivered"),
-            otlp: otlp.map(|endpoint| (endpoint, Cursor::open(state.clone(), "decisions.otlp"))),
+            otlp: collector::delivered(state, otlp),
+            state: state.clone(),
         }
     }
 
     /// Returns what the log asks before it drops a file.
     pub(crate) fn delivered(&self) -> Vec<Delivered> {
-        let otlp = self.otlp.iter().map(|(_, cursor)| cursor.delivered());
-        [self.control_plane.delivered()]
-            .into_iter()
-            .chain(otlp)
-            .collect()
+        vec![self.control_plane.delivered(), self.otlp.clone()]
     }
 }
 
@@ -59,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) api: ControlPlane,
     pub(crate) control: watch::Receiver<ControlState>,
     pub(crate) http: Http,
+    /// Who collects telemetry, which may change.
+    pub(crate) otlp: watch::Receiver<Option<OtlpEndpoint>>,
 }
 
 /// Brings the log to its collectors until dropped.
@@ -78,31 +81,35 @@ pub(crate) struct Shipments {
 
 impl Shipping {
     pub(crate) fn start(config: Config, cursors: Cursors) -> Self {
-        let control_plane = Destination::ControlPlane {
+        let destination = Destination::ControlPlane {
             api: config.api,
             control: config.control,
         };
-        let mut destinations = vec![(control_plane, cursors.control_plane)];
-        if let Some((endpoint, cursor)) = cursors.otlp {
-            let logs = OtlpLogs::new(config.http, endpoint);
-            destinations.push((Destination::Otlp(logs), cursor));
-        }
-        let mut collectors = Vec::new();
-        let mut tasks = Vec::new();
-        for (destination, cursor) in destinations {
-            let (problem, shown) = watch::channel(None);
-            collectors.push((cursor.delivered(), shown));
-            let courier = Courier {
-                destination,
-                cursor,
-                reader: Some(Reader::new(cursors.log_dir.clone())),
-                written: config.written.clone(),
-                problem,
-                failures: 0,
-                batch_limit: MAX_BATCH,
-            };
-            tasks.push(Task::spawn(courier.run()));
-        }
+        let (problem, shown) = watch::channel(None);
+        let delivered = cursors.control_plane.delivered();
+        let courier = Courier {
+            destination,
+            cursor: cursors.control_plane,
+            reader: Some(Reader::new(cursors.log_dir.clone())),
+            written: config.written.clone(),
+            problem,
+            failures: 0,
+            batch_limit: MAX_BATCH,
+        };
+        let (otlp_problem, otlp_shown) = watch::channel(None);
+        let collectors = vec![(delivered, shown), (cursors.otlp.clone(), otlp_shown)];
+        let collector = Collector {
+            http: config.http,
+            state: cursors.state,
+            log_dir: cursors.log_dir,
+            delivered: cursors.otlp,
+            written: config.written.clone(),
+            problem: otlp_problem,
+        };
+        let tasks = vec![
+            Task::spawn(courier.run()),
+            Task::spawn(collector.follow(config.otlp)),
+        ];
         Self {
             shipments: Shipments {
                 written: config.written,

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use connector_platform::managed::{Found, Given};
+
 use super::*;
 
 const FILE: &str = r#"
@@ -145,10 +147,137 @@ fn a_value_that_cannot_be_used_is_named_with_its_origin() {
 fn every_key_has_a_section_and_a_variable_of_its_own() {
     for (index, key) in KEYS.iter().enumerate() {
         assert!(key.name.contains('.'), "{}", key.name);
+        let same_variable = |other: &Key| match other.place {
+            Place::Anywhere(_) => other.place == key.place,
+            Place::Managed => false,
+        };
         let twin = KEYS[index + 1..]
             .iter()
-            .find(|other| other.variable == key.variable || other.name == key.name);
+            .find(|other| same_variable(other) || other.name == key.name);
         assert!(twin.is_none(), "{}", key.name);
+    }
+}
+
+#[test]
+fn every_key_of_the_table_is_described_and_its_default_counts() {
+    let settings = collect(FILE, &[], &[]).unwrap();
+    for key in KEYS {
+        let used = settings.report.iter().find(|one| one.key == key.name);
+        if used.is_some_and(|used| used.origin == "default") && !key.default.starts_with('(') {
+            assert_eq!(used.unwrap().value, key.default);
+        }
+        assert!(key.description.ends_with('.'), "{}", key.name);
+    }
+    assert_eq!(settings.log_level, "info");
+    assert!(!settings.pause_rules.is_always_on && !settings.pause_rules.is_forbidden);
+}
+
+#[test]
+fn the_document_for_administrators_has_the_table() {
+    let row = |key: &Key| {
+        let kind = match key.kind {
+            Kind::Flag => "yes or no",
+            Kind::List => "list of texts",
+            Kind::Number => "number",
+            Kind::Text => "text",
+        };
+        let default = match key.default {
+            "" => "none".to_owned(),
+            text if text.starts_with('(') => text.trim_matches(['(', ')']).to_owned(),
+            text => format!("`{text}`"),
+        };
+        let place = match key.place {
+            Place::Anywhere(_) => "anywhere",
+            Place::Managed => "managed only",
+        };
+        let applies = match key.applies {
+            Applies::AtStart => "at the next start",
+            Applies::Live => "at once",
+        };
+        let (name, description) = (key.name, key.description);
+        format!("| `{name}` | {kind} | {default} | {place} | {applies} | {description} |")
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = std::fs::read_to_string(root.join("../../docs/managed.md")).unwrap();
+    let rows = document.lines().filter(|line| line.contains("| at "));
+
+    assert!(rows.eq(KEYS.iter().map(row)), "docs/managed.md, Keys");
+}
+
+#[test]
+fn what_binds_the_person_is_set_in_the_managed_settings_alone() {
+    for extra in [
+        "[always_on]\nenabled = true",
+        "[pause]\nallowed = false",
+        "[managed]\nby = \"me\"",
+    ] {
+        let error = collect(&format!("{FILE}{extra}\n"), &[], &[]).unwrap_err();
+
+        assert!(
+            error.to_string().contains("in the managed settings alone"),
+            "{error}"
+        );
+        let managed = Layer::parse_managed(Path::new("managed.toml"), extra).unwrap();
+        assert!(managed.is_managed());
+    }
+}
+
+#[test]
+fn what_the_systems_own_place_says_is_read_like_a_file() {
+    let native = |values: &[(&str, Given)]| {
+        let values = values
+            .iter()
+            .map(|(name, given)| ((*name).to_owned(), given.clone()));
+        Layer::from_native(Found {
+            place: r"HKLM\Software\Policies\ZTNA\Connector".into(),
+            values: values.collect(),
+        })
+    };
+
+    let layer = native(&[
+        ("always_on.enabled", Given::Number(1)),
+        ("pause.allowed", Given::Flag(false)),
+        ("pause.limit", Given::Number(30)),
+        (
+            "control_plane.url",
+            Given::Text("https://cp.corp.test".into()),
+        ),
+        (
+            "control_plane.dns_suffixes",
+            Given::List(vec!["corp.test".into()]),
+        ),
+    ])
+    .unwrap();
+
+    let (value, origin) = layer.find("always_on.enabled").unwrap();
+    assert_eq!(*value, Value::Flag(true));
+    assert_eq!(
+        origin.to_string(),
+        r"HKLM\Software\Policies\ZTNA\Connector, always_on.enabled"
+    );
+    assert_eq!(layer.find("pause.limit").unwrap().0, &Value::Number(30));
+    for (name, given, words) in [
+        ("always_on.enabled", Given::Number(2), "write yes or no"),
+        (
+            "always_on.enabled",
+            Given::Text("1".into()),
+            "write yes or no",
+        ),
+        ("pause.limit", Given::Text("30".into()), "a whole number"),
+        (
+            "managed.by",
+            Given::Other("a value of binary data"),
+            "write a text",
+        ),
+        (
+            "control_plane.dns_suffixes",
+            Given::Text("a".into()),
+            "a list",
+        ),
+        ("always_on.enable", Given::Flag(true), "did you mean"),
+    ] {
+        let error = native(&[(name, given)]).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 
@@ -169,7 +298,7 @@ fn collect(
             found.map(|(_, value)| (*value).to_owned())
         })?,
         Layer::parse(Path::new("test.toml"), file)?,
-        defaults(&Paths::system()),
+        defaults(&Paths::system())?,
     ];
     Effective {
         layers,

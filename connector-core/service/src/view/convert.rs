@@ -128,7 +128,7 @@ pub(super) fn resource(resource: &Resource, state: ipc::ResourceState) -> ipc::R
 
 /// Returns what the wall clock will show at `moment`, to the second, so that the two clocks'
 /// unsteadiness is not shown as news.
-pub(super) fn ahead(moment: Moment, now: Now) -> String {
+pub(crate) fn ahead(moment: Moment, now: Now) -> String {
     let at = now.wall + moment.since(now.moment) + Duration::from_millis(500);
     WallTime::from_unix_millis(at.unix_seconds().saturating_mul(1000)).to_string()
 }

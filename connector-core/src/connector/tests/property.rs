@@ -256,7 +256,10 @@ impl Play {
     }
 
     fn toggle_pause(&mut self) {
-        self.world.feed(Event::Paused { until: None });
+        self.world.feed(Event::Paused {
+            until: None,
+            reason: None,
+        });
         self.check_all_cut();
         self.world.feed(Event::Resumed);
     }

@@ -58,7 +58,7 @@ impl Kind {
     fn of(member: &str) -> Option<Self> {
         Some(match member {
             "subject" | "name" | "email" | "session_id" | "groups" => Self::Person,
-            "organisation" | "support" => Self::Organisation,
+            "by" | "organisation" | "support" => Self::Organisation,
             "names" | "target" | "control_plane" | "endpoint" | "issuer" | "resource" | "title" => {
                 Self::Host
             }

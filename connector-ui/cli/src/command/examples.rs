@@ -50,6 +50,22 @@ Examples:
 Exits with 0 if permitted, 5 if the policy denies, 6 if this device's posture does
 not meet it, 3 if nobody is signed in, 7 or 10 if the policy did not answer.";
 
+pub(super) const DOWN_EXAMPLES: &str = "\
+Examples:
+  ztna down
+  ztna down --for 30m --reason 'The hotel wants me to sign in'
+
+Exits with 9 where the administrator has locked it; `ztna override` is then the way out.";
+
+pub(super) const OVERRIDE_EXAMPLES: &str = "\
+Examples:
+  ztna override                                     read what it shows to the help desk
+  ztna override redeem CODE --reason 'Hotel network'
+  ztna override redeem - --reason 'Hotel network' < code.txt
+
+A code is good for this device, once, for the time that the company has put into it, and works offline.
+`ztna up` ends it early. Exits with 9 if the code is refused.";
+
 pub(super) const REQUEST_EXAMPLES: &str = "\
 Examples:
   ztna request payroll.corp.example --reason 'Pay day, instead of Carol'

@@ -47,6 +47,7 @@ pub(crate) fn status(standing: Standing) -> Reply {
         configuration_version: Some(17),
         configuration_expires_at: None,
         paused_until: None,
+        managed: None,
         version: "9.8.7".into(),
     }))
 }
@@ -132,6 +133,8 @@ pub(crate) fn settings() -> Reply {
         key: "proxy.listen".into(),
         value: "\"127.0.0.1:3128\"".into(),
         origin: "default".into(),
+        locked: false,
+        description: "Where the local proxy listens.".into(),
     }])
 }
 

@@ -274,7 +274,8 @@ fn config_shows_settings_and_on_request_their_origin() {
     assert_eq!(
         json.json(),
         json!({"schema": "ztna.config/1", "settings": [
-            {"key": "proxy.listen", "value": "\"127.0.0.1:3128\"", "origin": "default"},
+            {"key": "proxy.listen", "value": "\"127.0.0.1:3128\"", "origin": "default",
+                "locked": false, "description": "Where the local proxy listens."},
         ]})
     );
 }
@@ -304,11 +305,16 @@ fn version_answers_with_and_without_a_service() {
 fn orders_are_carried_out_and_confirmed() {
     for (verb, request, confirmation) in [
         ("up", Request::Up, "Switched on."),
-        ("down", Request::Down { seconds: None }, "Switched off."),
+        ("down", down(None, None), "Switched off."),
         (
             "down --for 15m",
-            Request::Down { seconds: Some(900) },
+            down(Some(900), None),
             "Switched off. Protected applications cannot be reached for 15 min",
+        ),
+        (
+            "down --reason Hotel",
+            down(None, Some("Hotel")),
+            "Switched off.",
         ),
         ("logout", Request::Logout, "Signed out."),
     ] {
@@ -321,7 +327,16 @@ fn orders_are_carried_out_and_confirmed() {
         assert_eq!(loud.code, Some(0));
         assert!(loud.stdout.starts_with(confirmation), "{}", loud.stdout);
         assert_eq!((quiet.code, quiet.stdout.as_str()), (Some(0), ""));
-        assert_eq!(service.requests(), [request.clone(), request]);
+        let mut requests = service.requests();
+        requests.retain(|request| !matches!(request, Request::Status { .. }));
+        assert_eq!(requests, [request.clone(), request]);
+    }
+}
+
+fn down(seconds: Option<u64>, reason: Option<&str>) -> Request {
+    Request::Down {
+        seconds,
+        reason: reason.map(str::to_owned),
     }
 }
 

@@ -19,6 +19,8 @@ mod keyring;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
+mod managed;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod permguard;

@@ -165,6 +165,29 @@ fn there_is_one_tray_in_a_session_and_none_without_a_bus() {
     assert!(tray.process.wait(DEADLINE).0.success());
 }
 
+#[test]
+fn the_administrators_word_ends_the_tray_of_the_login_and_locks_the_switch() {
+    let scene = Scene::new("tray-managed");
+    let lab = start_lab(&scene);
+    let mut connector = Connector::install(&scene, &lab);
+    let desktop = Desktop::start(&scene);
+    connector.manage(
+        "[tray]\nautostart = false\n\n[always_on]\nenabled = true\n\n[managed]\nby = \"Corp IT\"\n",
+    );
+    connector.start_as("alice");
+
+    let at_login = run(desktop.tray_command(&connector).arg("--at-login"));
+    assert!(at_login.status.success(), "{at_login:?}");
+
+    let tray = desktop.start_tray(&scene, &connector);
+    tray.wait_for_line("Switch off (locked)");
+    tray.wait_for_line("Managed by Corp IT");
+    connector.manage("[managed]\nby = \"Corp IT\"\n");
+    let message = desktop.wait_for_message("Settings changed");
+    assert!(message.body.contains("Corp IT"), "{}", message.body);
+    tray.wait_for_line("For 15 minutes");
+}
+
 /// Starts the built-in company with the one check that this machine is sure to pass.
 fn start_lab(scene: &Scene) -> Lab {
     let company: String = include_str!("../../../../lab/company.toml")

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connector_core::audit::verification::{Expected, Place, Verifier};
 use connector_core::authzen;
 use connector_core::configuration::{DOCUMENT_TYPE, Trust, Version};
+use connector_core::identity::HostId;
 use connector_core::jws::{self, PublicKey};
+use connector_core::overriding::{CODE_TYPE, NONCE_LENGTH, Overrides};
 use connector_core::signals::{
     KeySet, PollAnswer, SignatureChecks, StreamConfiguration, TokenVerifier, Transmitter,
 };
@@ -45,6 +47,29 @@ pub(super) fn configuration(input: &[u8]) {
         && let Ok(accepted) = trust.accept(&signed, Version(1), now())
     {
         assert!(accepted.version >= Version(1) && accepted.expires_at > now().moment);
+    }
+}
+
+/// Codes that switch the connector off: what the company signed, and what nobody did.
+pub(super) fn override_code(input: &[u8]) {
+    let public = PublicKey::of(&key());
+    let device = HostId::from("host-1");
+    let now = Moment::default();
+    let mut overrides = Overrides::default();
+    let nonce = overrides.challenge(&[1; NONCE_LENGTH], now).nonce.clone();
+    let raw = String::from_utf8_lossy(input);
+    assert!(overrides.redeem(&raw, &public, &device, now).is_err());
+    let Ok(claims) = serde_json::from_slice::<Value>(input) else {
+        return;
+    };
+    let Ok(code) = jws::sign(&key(), CODE_TYPE, &claims) else {
+        return;
+    };
+    if let Ok(grant) = overrides.redeem(&code, &public, &device, now) {
+        assert_eq!(claims["device"], "host-1");
+        assert_eq!(nonce.as_str(), "1111-1111-1111");
+        assert!(grant.length.as_secs() <= 86_400);
+        assert!(overrides.redeem(&code, &public, &device, now).is_err());
     }
 }
 

@@ -279,7 +279,10 @@ impl World {
         let event = if self.model.is_paused {
             Event::Resumed
         } else {
-            Event::Paused { until: None }
+            Event::Paused {
+                until: None,
+                reason: None,
+            }
         };
         self.model.is_paused = !self.model.is_paused;
         self.company.feed(event, self.now);

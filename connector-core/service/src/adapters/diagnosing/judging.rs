@@ -6,7 +6,7 @@ use std::time::Duration;
 use connector_core::network::Prefix;
 use connector_ipc::{
     Condition, ExaminedReport, Finding, GatewayPathReport, GatewayState, InterceptionReport,
-    NetworkReport, PostureReport, Standing, Status,
+    ManagedReport, NetworkReport, PostureReport, Standing, Status,
 };
 use connector_platform::surroundings::{Host, Surroundings};
 
@@ -77,6 +77,7 @@ pub(super) fn judge(observed: &Observed<'_>) -> Vec<ExaminedReport> {
     examined.extend(observed.surroundings.host.map(host));
     examined.push(posture(&observed.posture));
     examined.push(records(&observed.status));
+    examined.extend(observed.status.managed.as_ref().map(managed));
     let secrets = About::device("secrets", "Keys and tokens");
     examined.push(secrets.good(observed.secrets.to_owned()));
     examined
@@ -339,6 +340,23 @@ fn records(status: &Status) -> ExaminedReport {
         Some(problem) => about.problem(
             format!("{problem}."),
             "Check free disk space; what cannot be written down is not permitted.",
+        ),
+    }
+}
+
+fn managed(report: &ManagedReport) -> ExaminedReport {
+    let about = About::device("managed-settings", "The administrator's settings");
+    if let Some(problem) = &report.problem {
+        return about.warning(
+            format!("They cannot be used as they are now: {problem}. Those from before count."),
+            "Tell your administrator. They count again as soon as they are mended; a service that is started meanwhile refuses to start.",
+        );
+    }
+    match report.needs_restart.as_slice() {
+        [] => about.good(format!("They are in force, managed by {}.", report.by)),
+        waiting => about.warning(
+            format!("Changed, and not in force yet: {}.", waiting.join(", ")),
+            "Start the service again: `sudo ztna service stop`, then `sudo ztna service start`.",
         ),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use connector_core::access::Reason;
 use connector_core::connector::{Event, SignInMethod, Standing};
+use connector_core::control::is_reason;
 use connector_core::identity::SessionId;
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
 use connector_platform::clock;
@@ -15,6 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
 use self::following::Followers;
+use self::overriding::Codes;
 use super::super::diagnosing;
 use super::super::granting::Granting;
 use super::super::http::Http;
@@ -28,6 +30,7 @@ use crate::view::View;
 
 mod following;
 mod granting;
+mod overriding;
 mod policy;
 mod trusting;
 mod why;
@@ -40,6 +43,7 @@ pub(super) struct Answering {
     events: Events,
     orders: Orders,
     followers: Followers,
+    codes: Codes,
     /// Whose service this is, if it is one user's and the system numbers its users.
     own_user: Option<u32>,
 }
@@ -53,6 +57,7 @@ impl Answering {
             events: config.events,
             orders: config.orders,
             followers: Followers::default(),
+            codes: Codes::new(config.code_key),
             own_user: match config.audience {
                 Audience::Machine => None,
                 Audience::Own => endpoint::own_user(),
@@ -72,7 +77,7 @@ impl Answering {
         }
         let reply = match request {
             Request::AccessRequests => granting::list(&self.view, &self.granting).await,
-            Request::Config => Reply::Settings(self.view.settings.clone()),
+            Request::Config => Reply::Settings(self.view.settings.borrow().report.clone()),
             Request::Decisions {
                 follow,
                 denied,
@@ -88,7 +93,7 @@ impl Answering {
             Request::Diagnose => {
                 Reply::Diagnosis(diagnosing::diagnose(&self.http, &self.view).await)
             }
-            Request::Down { seconds } => self.pause(seconds).await,
+            Request::Down { seconds, reason } => self.pause(seconds, reason).await,
             Request::Elevate {
                 target,
                 reason,
@@ -99,6 +104,10 @@ impl Answering {
             Request::Log => return self.log(to).await,
             Request::Login => return self.login(caller, SignInMethod::Browser, to).await,
             Request::Logout => self.order(Event::SignOutRequested).await,
+            Request::OverrideChallenge => overriding::challenge(self),
+            Request::OverrideRedeem { code, reason } => {
+                overriding::redeem(self, &code, &reason).await
+            }
             Request::PolicyLog => self.policies(policy::log).await,
             Request::PolicyReplay { commit, since } => self.replay(commit, since).await,
             Request::PolicyShow { commit, file: None } => {
@@ -199,7 +208,7 @@ impl Answering {
         }
     }
 
-    async fn pause(&self, seconds: Option<u64>) -> Reply {
+    async fn pause(&self, seconds: Option<u64>, reason: Option<String>) -> Reply {
         if seconds.is_some_and(|seconds| seconds == 0 || seconds > LONGEST_BREAK) {
             return failed(
                 FailureKind::BadRequest,
@@ -207,8 +216,24 @@ impl Answering {
                 Some("Ask for another time, or for none: then it lasts until `ztna up`."),
             );
         }
-        let until = seconds.map(|seconds| clock::moment() + Duration::from_secs(seconds));
-        self.switch(Event::Paused { until }).await
+        if reason.as_ref().is_some_and(|reason| !is_reason(reason)) {
+            return trusting::bad_reason();
+        }
+        let snapshot = Arc::clone(&self.view.snapshot.borrow());
+        let wanted = seconds.map(Duration::from_secs);
+        let judged = snapshot.pause_rules.judge(wanted, reason.as_deref());
+        let length = match judged {
+            // What a code allows is not made longer, and need not be asked for again.
+            _ if snapshot.is_overridden => return Reply::Done,
+            Ok(length) => length,
+            Err(refused) => {
+                let remedy = Some(refused.remedy());
+                return failed(FailureKind::Locked, &refused.to_string(), remedy);
+            }
+        };
+        let until = length.map(|length| clock::moment() + length);
+        let reason = reason.map(Into::into);
+        self.switch(Event::Paused { until, reason }).await
     }
 
     /// Looks at the policies, on a thread that may wait.
@@ -294,6 +319,8 @@ impl Answering {
             return Ok(());
         }
         let mut own = None;
+        // Whoever asked opens what they are told, each time that they are told.
+        let mut told = None;
         loop {
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return Ok(()) },
@@ -318,7 +345,11 @@ impl Answering {
             own = now.attempt;
             match now.stage {
                 Stage::Idle | Stage::Working => {}
-                Stage::AwaitingPerson { url } => to.send(&Reply::SignInPage { url }).await?,
+                Stage::AwaitingPerson { url } if told.as_ref() != Some(&url) => {
+                    told = Some(url.clone());
+                    to.send(&Reply::SignInPage { url }).await?;
+                }
+                Stage::AwaitingPerson { .. } => {}
                 Stage::Failed(error) => {
                     let kind = if error.may_pass() {
                         FailureKind::Offline

@@ -63,7 +63,11 @@ impl Role {
             Request::Config
             | Request::Diagnose
             | Request::Login
+            | Request::OverrideChallenge
+            | Request::OverrideRedeem { .. }
             | Request::Posture { .. }
+            // Whoever has switched off by a code may be nobody who is signed in.
+            | Request::Up
             | Request::Whoami => self != Self::Stranger,
             Request::AccessRequests
             | Request::Decisions { .. }
@@ -81,7 +85,6 @@ impl Role {
             | Request::RevokeDelegation { .. }
             | Request::RevokeElevation { .. }
             | Request::StepUp { .. }
-            | Request::Up
             | Request::Why { .. } => matches!(self, Self::Administrator | Self::Owner),
             // They tell of everybody who was ever signed in here.
             Request::Log | Request::PolicyReplay { .. } => self == Self::Administrator,
@@ -114,7 +117,7 @@ mod tests {
 
         assert_eq!(may(Role::Administrator), requests().len());
         assert_eq!(may(Role::Owner), requests().len() - 2);
-        assert_eq!(may(Role::Visitor), 6);
+        assert_eq!(may(Role::Visitor), 9);
         assert_eq!(may(Role::Stranger), 1);
     }
 
@@ -157,7 +160,10 @@ mod tests {
             },
             Request::Delegations,
             Request::Diagnose,
-            Request::Down { seconds: None },
+            Request::Down {
+                seconds: None,
+                reason: None,
+            },
             Request::Elevate {
                 target: text(),
                 reason: text(),
@@ -168,6 +174,11 @@ mod tests {
             Request::Log,
             Request::Login,
             Request::Logout,
+            Request::OverrideChallenge,
+            Request::OverrideRedeem {
+                code: text(),
+                reason: text(),
+            },
             Request::PolicyLog,
             Request::PolicyReplay {
                 commit: None,

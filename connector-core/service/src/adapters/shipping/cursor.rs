@@ -25,9 +25,13 @@ impl Cursor {
     /// Goes on where the last run was; one that cannot be read begins anew, since
     /// lines may come twice, but not never.
     pub(super) fn open(state: PrivateDir, name: &'static str) -> Self {
+        Self::open_as(state, name, Delivered::default())
+    }
+
+    /// Does so where others look at how far it is already.
+    pub(super) fn open_as(state: PrivateDir, name: &'static str, delivered: Delivered) -> Self {
         let stored = state.read(name).ok().flatten();
         let stored: Option<Stored> = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let delivered = Delivered::default();
         delivered.set(stored.as_ref().map_or(0, |stored| stored.through));
         Self {
             state,

@@ -135,6 +135,34 @@ async fn an_otlp_collector_gets_the_same_decisions_at_its_own_pace() {
         .await;
 }
 
+#[tokio::test]
+async fn a_collector_that_is_named_while_the_service_runs_gets_everything_until_it_is_taken_back() {
+    let mut world = World::new().await;
+    world.write(3);
+    world.collector.lock().takes_records = false;
+    let otlp = OtlpEndpoint::below(world.collector.base.parse().unwrap());
+    let shipping = world.ship(None);
+    world
+        .until("nobody's", |_| {
+            let collectors = &shipping.shipments().collectors;
+            collectors[1].0.through() == u64::MAX
+        })
+        .await;
+
+    world.otlp.send_replace(Some(otlp));
+    world
+        .until("exported", |world| world.collector.lock().exported == 3)
+        .await;
+    world.otlp.send_replace(None);
+
+    world
+        .until("nobody's again", |_| {
+            let collectors = &shipping.shipments().collectors;
+            collectors[1].0.through() == u64::MAX
+        })
+        .await;
+}
+
 #[test]
 fn lines_that_may_still_be_taken_back_are_not_read() {
     let root = tempfile::tempdir().unwrap();
@@ -195,6 +223,7 @@ struct World {
     chain: Chain,
     written: watch::Sender<Written>,
     collector: Collector,
+    otlp: watch::Sender<Option<OtlpEndpoint>>,
 }
 
 impl World {
@@ -207,6 +236,7 @@ impl World {
             chain: chain(),
             written: watch::channel(Written::default()).0,
             collector: Collector::start().await,
+            otlp: watch::Sender::new(None),
         }
     }
 
@@ -237,11 +267,11 @@ impl World {
             api: ControlPlane::new(http.clone(), self.collector.base.parse().unwrap()),
             control: watch::channel(control).1,
             http,
+            otlp: self.otlp.subscribe(),
         };
-        Shipping::start(
-            config,
-            Cursors::open(&state, self.root.path().to_owned(), otlp),
-        )
+        let cursors = Cursors::open(&state, self.root.path().to_owned(), otlp.as_ref());
+        self.otlp.send_replace(otlp);
+        Shipping::start(config, cursors)
     }
 
     async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {

@@ -22,6 +22,42 @@ fn where_all_is_well_nothing_is_to_be_done() {
 }
 
 #[test]
+fn managed_settings_that_do_not_count_are_told_with_the_cure() {
+    let network = NetworkReport::default();
+    for (problem, waiting, condition, words) in [
+        (None, vec![], Condition::Good, "managed by Corp IT"),
+        (Some("line 3"), vec![], Condition::Warning, "line 3"),
+        (
+            None,
+            vec!["proxy.enabled"],
+            Condition::Warning,
+            "proxy.enabled",
+        ),
+    ] {
+        let mut observed = well(&network);
+        observed.status.managed = Some(ManagedReport {
+            by: "Corp IT".into(),
+            always_on: true,
+            pause_allowed: false,
+            reason_required: false,
+            pause_limit: None,
+            tray_autostart: true,
+            update_channel: None,
+            changes: 1,
+            problem: problem.map(str::to_owned),
+            needs_restart: waiting.into_iter().map(str::to_owned).collect(),
+        });
+
+        let examined = judge(&observed);
+
+        let one = examined.iter().find(|one| one.code == "managed-settings");
+        let one = one.unwrap();
+        assert_eq!(one.condition, condition, "{one:?}");
+        assert!(one.finding.contains(words), "{one:?}");
+    }
+}
+
+#[test]
 fn what_answers_in_place_of_the_control_plane_is_told_apart() {
     let answered = |status, content_type: &str| {
         Ok(Answered {
@@ -233,6 +269,7 @@ fn well(network: &NetworkReport) -> Observed<'_> {
             configuration_version: Some(1),
             configuration_expires_at: None,
             paused_until: None,
+            managed: None,
             version: "0.1.0".into(),
         },
         posture: PostureReport {

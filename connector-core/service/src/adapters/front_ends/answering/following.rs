@@ -33,12 +33,14 @@ pub(super) async fn status(
     let mut snapshot = view.snapshot.clone();
     let mut control = view.control.clone();
     let mut tunnel = view.tunnel.changes();
+    let mut settings = view.settings.clone();
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         tokio::select! {
             changed = snapshot.changed() => if changed.is_err() { return Ok(()) },
             changed = control.changed() => if changed.is_err() { return Ok(()) },
             changed = tunnel.changed() => if changed.is_err() { return Ok(()) },
+            changed = settings.changed() => if changed.is_err() { return Ok(()) },
             _ = refresh.tick() => {}
             () = to.gone() => return Ok(()),
         }

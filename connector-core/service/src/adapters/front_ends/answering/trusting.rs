@@ -275,7 +275,7 @@ fn refusal(refused: &Refused) -> Reply {
     failed(FailureKind::Denied, denial.message(), own.or(posture))
 }
 
-fn bad_reason() -> Reply {
+pub(super) fn bad_reason() -> Reply {
     let message = format!("the reason has to be one line of 1 to {MAX_REASON} characters");
     failed(FailureKind::BadRequest, &message, None)
 }
