@@ -1,7 +1,8 @@
-//! `cargo xtask package`: what people install, from the binaries to `.deb` and `.rpm`.
+//! `cargo xtask package`: what people install, from the binaries to `.deb`, `.rpm` and `.msi`.
 
 mod deb;
 mod elf;
+mod msi;
 mod notices;
 mod rpm;
 mod sbom;
@@ -18,9 +19,13 @@ use self::tree::Tree;
 use crate::process::{cargo, output, run, say};
 use crate::workspace::Workspace;
 
-/// Makes packages for Linux
+/// Makes packages for Linux, or the one for Windows
 #[derive(Args, Debug)]
 pub(crate) struct PackageArgs {
+    /// Makes the .msi, on Linux; needs mingw-w64, wixl, msitools, faketime, curl
+    #[arg(long, conflicts_with = "trial")]
+    windows: bool,
+
     /// Packages unoptimised binaries, marked as such: for trying the packages, not for people
     #[arg(long)]
     debug: bool,
@@ -59,6 +64,9 @@ pub(crate) struct Making {
 /// Says what is too large, linked to a foreign library or not reproducible, and which tool is missing.
 pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
+    if args.windows {
+        return msi::make(args, &workspace);
+    }
     let making = prepare(args, &workspace)?;
     let tree = Tree::stage(&making)?;
     let deb = twice(&making, &tree, "deb", deb::build)?;
@@ -106,7 +114,7 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
     let built = workspace
         .target()
         .join(if args.debug { "debug" } else { "release" });
-    let metadata = metadata(workspace)?;
+    let metadata = metadata(workspace, &host()?)?;
     let mut version = match &args.version {
         Some(version) => version.clone(),
         None => workspace_version(&metadata)?,
@@ -171,17 +179,20 @@ fn twice(
     Ok(made)
 }
 
-fn metadata(workspace: &Workspace) -> anyhow::Result<Value> {
-    let target = output(std::process::Command::new("rustc").arg("-vV"))
+fn host() -> anyhow::Result<String> {
+    output(std::process::Command::new("rustc").arg("-vV"))
         .and_then(|text| {
             let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
             Some(host.to_owned())
         })
-        .context("rustc does not tell which system this is")?;
+        .context("rustc does not tell which system this is")
+}
+
+fn metadata(workspace: &Workspace, target: &str) -> anyhow::Result<Value> {
     let text = output(
         cargo()
             .args(["metadata", "--locked", "--format-version", "1"])
-            .args(["--filter-platform", &target])
+            .args(["--filter-platform", target])
             .current_dir(workspace.root()),
     )
     .context("cargo does not describe the workspace")?;
@@ -217,6 +228,9 @@ fn epoch(workspace: &Workspace) -> anyhow::Result<u64> {
 
 /// What is installed.
 const PROGRAMS: [&str; 3] = ["ztnad", "ztna", "ztna-tray"];
+
+/// The packages that they are built from.
+const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
 
 /// The budget of the service's program, stripped.
 const LARGEST_SERVICE: u64 = 15_000_000;

@@ -2,7 +2,7 @@
 
 mod report;
 mod stages;
-mod tools;
+pub(crate) mod tools;
 
 use std::process::ExitCode;
 use std::time::Instant;

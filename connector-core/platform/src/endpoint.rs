@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(windows, path = "endpoint/windows.rs")]
 mod imp;
 
-pub use self::imp::{ClientStream, Listener, ServerStream, own_user};
+pub use self::imp::{ClientStream, Listener, ServerStream, own_user, peer};
 
 /// Who may connect to the endpoint. What each of them may do, the service decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Every user of the machine who may enter the endpoint's directory, where the system tells
-    /// the service who they are; elsewhere as [`Own`](Self::Own).
+    /// Every user of the machine: on Linux and macOS those who may enter the endpoint's directory,
+    /// on Windows those who are logged in at the machine.
     Machine,
     /// The user whom the service runs as, and the administrator.
     Own,
@@ -24,7 +24,7 @@ pub enum Audience {
 pub struct Peer {
     /// Whether it runs as the user that the service runs as, or as the administrator.
     pub is_trusted: bool,
-    /// The numeric user, where the system has such numbers.
+    /// The numeric user. Windows has no such numbers: there it stands for the security identifier.
     pub user: Option<u32>,
     /// The process, where the system tells.
     pub process: Option<u32>,

@@ -4,9 +4,14 @@
 //! the implementations. No other package but `tunnel::device` asks which
 //! system it runs on.
 
+#[cfg(windows)]
+mod access_list;
+#[cfg(windows)]
+mod account;
 pub mod clock;
 pub mod decision_log;
 pub mod endpoint;
+pub mod event_log;
 pub mod executable;
 pub mod instance;
 pub mod managed;
@@ -14,6 +19,8 @@ pub mod owner;
 pub mod paths;
 pub mod private;
 pub mod registration;
+#[cfg(any(windows, test))]
+mod registry;
 pub mod rights;
 pub mod sealing;
 pub mod signals;

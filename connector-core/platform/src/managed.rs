@@ -86,14 +86,9 @@ fn open_checked(path: &Path) -> io::Result<Option<File>> {
 #[cfg(unix)]
 use self::ownership::check as check_ownership;
 
-/// There, the access list of the folder has to see to it.
-#[cfg(not(unix))]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the other systems may refuse the file"
-)]
-fn check_ownership(_: &Path, _: &std::fs::Metadata) -> io::Result<()> {
-    Ok(())
+#[cfg(windows)]
+fn check_ownership(path: &Path, _: &std::fs::Metadata) -> io::Result<()> {
+    crate::access_list::check_owner(path)
 }
 
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {

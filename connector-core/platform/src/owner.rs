@@ -44,8 +44,8 @@ pub enum Transport {
 /// Who opened a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The numeric user whom the socket belongs to, where the system has such
-    /// numbers and there is but one.
+    /// The numeric user whom the socket belongs to, if there is but one. On Windows the number
+    /// stands for the security identifier.
     pub user: Option<u32>,
     /// Whether the socket belongs to the user that this process runs as.
     pub is_same_user: bool,
@@ -81,7 +81,6 @@ pub fn of_tcp(client: SocketAddr, server: SocketAddr) -> io::Result<Owner> {
 
 impl Owner {
     /// Describes a socket whose user is all that is known.
-    #[cfg_attr(windows, expect(dead_code, reason = "users have no numbers there"))]
     fn nobody_known(user: Option<u32>, is_same_user: bool) -> Self {
         Self {
             user,

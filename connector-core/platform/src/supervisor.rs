@@ -9,7 +9,7 @@ use std::time::Duration;
 mod imp;
 
 #[cfg(windows)]
-pub(crate) use self::imp::stop_wished;
+pub(crate) use self::imp::{is_host, stop_wished};
 
 /// The service's name among the services of Windows.
 #[cfg(windows)]

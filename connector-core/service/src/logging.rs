@@ -1,10 +1,13 @@
-//! Where log lines go: standard error, as text or JSON; the latest are kept for whoever asks.
+//! Where log lines go: standard error, as text or JSON, and the system's log of events, where
+//! nobody reads that; the latest are kept for whoever asks.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use connector_platform::event_log::{self, Kind, Severity};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -43,6 +46,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LevelSw
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]
 pub(crate) fn report(error: &anyhow::Error) {
     eprintln!("ztnad: {error:#}");
+    event_log::write(Kind::Service, Severity::Error, &format!("{error:#}"));
 }
 
 /// Changes which lines are written from now on.
@@ -103,16 +107,38 @@ impl<'a> MakeWriter<'a> for LatestLines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line(self)
+        Line {
+            latest: self,
+            severity: Severity::Information,
+        }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        Line {
+            latest: self,
+            severity: match *line.level() {
+                Level::ERROR => Severity::Error,
+                Level::WARN => Severity::Warning,
+                _ => Severity::Information,
+            },
+        }
     }
 }
 
 /// Writes one log line, which comes in one piece.
-pub(crate) struct Line<'a>(&'a LatestLines);
+pub(crate) struct Line<'a> {
+    latest: &'a LatestLines,
+    severity: Severity,
+}
 
 impl io::Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.keep(bytes);
+        self.latest.keep(bytes);
+        event_log::write(
+            Kind::Service,
+            self.severity,
+            &String::from_utf8_lossy(bytes),
+        );
         io::Write::write_all(&mut io::stderr(), bytes)?;
         Ok(bytes.len())
     }

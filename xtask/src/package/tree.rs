@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Making, PROGRAMS, notices, sbom};
+use super::{Making, PARTS, PROGRAMS, notices, sbom};
 use crate::process::{output, run};
 
 /// A folder that stands for the machine's root.
@@ -159,9 +159,6 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "usr/share/zsh/vendor-completions/_ztna"),
     ("fish", "usr/share/fish/vendor_completions.d/ztna.fish"),
 ];
-
-/// The packages that the programs are built from.
-const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
 
 const COPYRIGHT: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/

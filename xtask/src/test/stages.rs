@@ -42,7 +42,11 @@ pub(crate) const STAGES: &[Stage] = &[
         rustdoc,
     ),
     stage("deny", "dependencies have allowed licences, sources", deny),
-    stage("windows", "the workspace type-checks for Windows", windows),
+    stage(
+        "windows",
+        "the programs build for Windows and run under Wine",
+        windows,
+    ),
     stage("macos", "the workspace type-checks for macOS", macos),
     stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
 ];
@@ -131,23 +135,46 @@ fn deny(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn windows(workspace: &Workspace) -> anyhow::Result<()> {
-    // The end-to-end tests drive a Unix machine by its own interfaces.
-    type_check(workspace, "x86_64-pc-windows-gnu", &["--exclude", "e2e"])
+    const TARGET: &str = "x86_64-pc-windows-gnu";
+
+    tools::rust_target(TARGET)?;
+    let prefix = workspace.target().join("wine");
+    let prepare = workspace.root().join("tests/e2e/wine/prepare.sh");
+    run(Command::new(prepare).arg(&prefix))?;
+    // All of the workspace, but for the end-to-end tests, which drive a Unix machine.
+    let build = "build --workspace --exclude e2e --lib --bins --locked --target";
+    run(cargo(workspace, build).arg(TARGET))?;
+    run(cargo(
+        workspace,
+        "test --locked --lib --package connector-platform --target",
+    )
+    .arg(TARGET)
+    .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
+    .env("WINEPREFIX", &prefix)
+    .env("WINEDEBUG", "-all"))?;
+    run(cargo(
+        workspace,
+        "test --locked --package e2e --test wine -- --test-threads=1",
+    )
+    .env("ZTNA_E2E_WINE", &prefix)
+    .env(
+        "ZTNA_E2E_WINDOWS_BIN",
+        workspace.target().join(TARGET).join("debug"),
+    ))
 }
 
 fn macos(workspace: &Workspace) -> anyhow::Result<()> {
-    type_check(workspace, "aarch64-apple-darwin", &[])
+    type_check(workspace, "aarch64-apple-darwin")
 }
 
 /// Checks the workspace for a target, with stand-ins for the C compiler that only a real build would need.
-fn type_check(workspace: &Workspace, target: &str, more: &[&str]) -> anyhow::Result<()> {
+fn type_check(workspace: &Workspace, target: &str) -> anyhow::Result<()> {
     tools::rust_target(target)?;
     let stand_ins = workspace.root().join("xtask/cross");
     let suffix = target.replace('-', "_");
     run(
         cargo(workspace, "check --workspace --all-targets --locked --target")
         .arg(target)
-        .args(more)
         .env(format!("CC_{suffix}"), stand_ins.join("cc.sh"))
         .env(format!("AR_{suffix}"), stand_ins.join("ar.sh"))
         // Build scripts ask Xcode where the SDK is unless they are told; the stand-in reads no header.
@@ -166,7 +193,7 @@ fn peers(workspace: &Workspace) -> anyhow::Result<()> {
 fn e2e(workspace: &Workspace) -> anyhow::Result<()> {
     run(&mut cargo(workspace, "build --workspace --bins --locked"))?;
     let mut tests = if has_nextest() {
-        nextest(workspace, "package(e2e)")
+        nextest(workspace, "package(e2e) and not binary(wine)")
     } else {
         cargo(
             workspace,

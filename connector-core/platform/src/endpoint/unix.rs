@@ -94,16 +94,24 @@ impl Listener {
     /// # Errors
     ///
     /// What the system says; listening goes on.
-    pub async fn accept(&mut self) -> io::Result<(ServerStream, Peer)> {
+    pub async fn accept(&mut self) -> io::Result<ServerStream> {
         let (stream, _) = self.inner.accept().await?;
-        let credentials = stream.peer_cred()?;
-        let peer = Peer {
-            is_trusted: credentials.uid() == 0 || credentials.uid() == geteuid().as_raw(),
-            user: Some(credentials.uid()),
-            process: credentials.pid().and_then(|pid| pid.try_into().ok()),
-        };
-        Ok((stream, peer))
+        Ok(stream)
     }
+}
+
+/// Returns who is at the other end of `stream`, once something was read from it.
+///
+/// # Errors
+///
+/// What the system says. Nobody must be let in then.
+pub fn peer(stream: &ServerStream) -> io::Result<Peer> {
+    let credentials = stream.peer_cred()?;
+    Ok(Peer {
+        is_trusted: credentials.uid() == 0 || credentials.uid() == geteuid().as_raw(),
+        user: Some(credentials.uid()),
+        process: credentials.pid().and_then(|pid| pid.try_into().ok()),
+    })
 }
 
 impl Drop for Listener {
@@ -204,7 +212,7 @@ mod tests {
         let (client, accepted) = tokio::join!(connect(&path), listener.accept());
 
         assert!(client.is_ok());
-        assert!(accepted.unwrap().1.is_trusted);
+        assert!(peer(&accepted.unwrap()).unwrap().is_trusted);
         drop(listener);
         assert!(matches!(
             connect(&path).await,

@@ -20,6 +20,7 @@ use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
 use self::process::Process;
 use super::table::Table;
 use super::{Owner, Transport};
+use crate::account::Account;
 
 pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) -> io::Result<Owner> {
     let owners = owners(transport, local, remote)?;
@@ -35,19 +36,31 @@ pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) ->
         return Err(io::ErrorKind::NotConnected.into());
     }
 
-    let is_same_user = processes.iter().all(Process::is_of_own_user);
-    let program = attribute(&processes);
+    let account = account(&processes);
+    let user = account.as_ref().map(Account::number);
+    let own = Account::own()?;
+    let is_same_user = account.is_some_and(|account| account.is_same_user(&own));
+    let Some(program) = attribute(&processes, user) else {
+        return Ok(Owner::nobody_known(user, is_same_user));
+    };
     Ok(Owner {
-        user: None,
+        user,
         is_same_user,
-        process: program.is_some().then_some(first),
-        workload: program.map_or(Workload::Unknown, |program| {
-            Workload::Known(Arc::new(program))
-        }),
+        process: Some(first),
+        workload: Workload::Known(Arc::new(program)),
     })
 }
 
-fn attribute(processes: &[Process]) -> Option<Program> {
+/// Returns whom all of the processes run as, if it is the same for all.
+fn account(processes: &[Process]) -> Option<Account> {
+    let mut accounts = processes.iter().map(Process::account);
+    let first = accounts.next()??;
+    accounts
+        .all(|other| other.as_ref() == Some(&first))
+        .then_some(first)
+}
+
+fn attribute(processes: &[Process], user: Option<u32>) -> Option<Program> {
     let first = processes.first()?;
     let path = first.path()?;
     if !processes
@@ -59,7 +72,7 @@ fn attribute(processes: &[Process]) -> Option<Program> {
     Some(Program {
         sha256: process::sha256(&path)?,
         path,
-        user: None,
+        user,
         ancestors: first.ancestors(),
     })
 }

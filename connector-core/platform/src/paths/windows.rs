@@ -1,10 +1,16 @@
+use std::ffi::OsString;
+use std::os::windows::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::ptr;
+
+use windows_sys::Win32::System::Com::CoTaskMemFree;
+use windows_sys::Win32::UI::Shell::{FOLDERID_ProgramData, KF_FLAG_DEFAULT, SHGetKnownFolderPath};
 
 use super::{NoHome, Paths, absolute};
 
 pub(super) fn system() -> Paths {
-    let data = absolute("ProgramData")
-        .unwrap_or_else(|_| PathBuf::from(r"C:\ProgramData"))
+    let data = program_data()
+        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
         .join("ZTNA");
     Paths {
         admin_config: data.join("config.toml"),
@@ -40,3 +46,31 @@ pub(super) fn is_system_service() -> bool {
             .contains(r"\system32\")
     })
 }
+
+/// Asks the system, since anybody can set a variable of their own.
+#[expect(unsafe_code, reason = "the system's interface")]
+fn program_data() -> Option<PathBuf> {
+    let mut path = ptr::null_mut();
+    // SAFETY: the identifier and the out pointer are valid, and no token is given.
+    let outcome = unsafe {
+        SHGetKnownFolderPath(
+            &FOLDERID_ProgramData,
+            KF_FLAG_DEFAULT.cast_unsigned(),
+            ptr::null_mut(),
+            &raw mut path,
+        )
+    };
+    let found = (outcome == 0 && !path.is_null()).then(|| {
+        let units = (0..LONGEST_PATH)
+            // SAFETY: the system's text ends with zero, and nothing behind that is read.
+            .map(|index| unsafe { path.add(index).read() })
+            .take_while(|unit| *unit != 0);
+        PathBuf::from(OsString::from_wide(&units.collect::<Vec<u16>>()))
+    });
+    // SAFETY: the system allocated it, and wants it freed also when it failed.
+    unsafe { CoTaskMemFree(path.cast()) };
+    found
+}
+
+/// In 16-bit units.
+const LONGEST_PATH: usize = 32 * 1024;

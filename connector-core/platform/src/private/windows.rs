@@ -1,12 +1,16 @@
-//! Files inherit the access list of the directory, which the installer or the
-//! user's profile restricts to the owner.
+//! Files inherit the access list of their directory, which is given one for its owner,
+//! administrators and the system.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use crate::access_list;
+
 pub(super) fn create_dir(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
+    fs::create_dir_all(path)?;
+    access_list::check_owner(path)?;
+    access_list::restrict(path, access_list::OWNER)
 }
 
 pub(super) fn check_dir(metadata: &Metadata) -> io::Result<()> {

@@ -11,10 +11,14 @@ use windows_service::service::{
     ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
-use windows_sys::Win32::Foundation::{ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS};
+use windows_sys::Win32::Foundation::{
+    ERROR_INVALID_LEVEL, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS,
+};
 
 use super::{RegistrationError, Standing};
+use crate::paths::Paths;
 use crate::supervisor::SERVICE_NAME;
+use crate::{access_list, event_log};
 
 pub(super) fn install(program: &Path) -> Result<(), RegistrationError> {
     let rights = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
@@ -56,13 +60,20 @@ pub(super) fn install(program: &Path) -> Result<(), RegistrationError> {
             actions: Some(vec![restart(1), restart(5), restart(60)]),
         })
         .map_err(failed("install"))?;
-    // Also when it ends by itself with an error.
-    service
-        .set_failure_actions_on_non_crash_failures(true)
-        .map_err(failed("install"))?;
+    // Also when it ends by itself with an error; systems that cannot are content with crashes.
+    match service.set_failure_actions_on_non_crash_failures(true) {
+        Err(error) if is(&error, ERROR_INVALID_LEVEL) => {}
+        outcome => outcome.map_err(failed("install"))?,
+    }
     service
         .set_description("Decides about every connection to a protected application")
-        .map_err(failed("install"))
+        .map_err(failed("install"))?;
+
+    event_log::register().map_err(RegistrationError::failed("install"))?;
+    // Before any user can make it: what lies there, the service trusts.
+    let settings = Paths::system().admin_config;
+    let directory = settings.parent().unwrap_or(&settings);
+    access_list::create_for_administrators(directory).map_err(RegistrationError::failed("install"))
 }
 
 pub(super) fn uninstall() -> Result<(), RegistrationError> {
@@ -71,7 +82,8 @@ pub(super) fn uninstall() -> Result<(), RegistrationError> {
     }
     open("uninstall", ServiceAccess::DELETE)?
         .delete()
-        .map_err(failed("uninstall"))
+        .map_err(failed("uninstall"))?;
+    event_log::unregister().map_err(RegistrationError::failed("uninstall"))
 }
 
 pub(super) fn start() -> Result<(), RegistrationError> {

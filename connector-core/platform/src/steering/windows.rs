@@ -30,8 +30,6 @@ mod engine;
 #[cfg(windows)]
 mod machine;
 #[cfg(windows)]
-mod registry;
-#[cfg(windows)]
 mod routes;
 #[cfg(windows)]
 mod signals;

@@ -52,6 +52,11 @@ pub(super) fn host(body: fn() -> bool) -> io::Result<()> {
     service_dispatcher::start(SERVICE_NAME, entry).map_err(io::Error::other)
 }
 
+/// Returns whether the Service Control Manager runs this process.
+pub(crate) fn is_host() -> bool {
+    HANDLE.get().is_some()
+}
+
 /// Waits until the Service Control Manager wishes the service to end.
 pub(crate) async fn stop_wished() {
     STOP.notified().await;

@@ -41,7 +41,7 @@ async fn accept(mut listener: Listener, answering: Arc<Answering>) {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::new();
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let stream = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "A front-end could not be accepted");
@@ -60,7 +60,7 @@ async fn accept(mut listener: Listener, answering: Arc<Answering>) {
         }
         let answering = Arc::clone(&answering);
         oldest_first.push_back(connections.spawn(async move {
-            if let Err(error) = Connection::new(stream).serve(peer, &answering).await {
+            if let Err(error) = Connection::new(stream).serve(&answering).await {
                 tracing::debug!(%error, "A front-end's connection ended");
             }
         }));

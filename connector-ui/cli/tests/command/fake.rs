@@ -85,7 +85,7 @@ impl FakeService {
             let requests = Arc::clone(&requests);
             async move {
                 let mut turn = 0;
-                while let Ok((stream, _)) = listener.accept().await {
+                while let Ok(stream) = listener.accept().await {
                     let replies = &conversations[turn.min(conversations.len() - 1)];
                     converse(stream, &greeting, replies, then, &requests).await;
                     turn += 1;

@@ -1,15 +1,12 @@
 use std::fs::File;
 use std::io;
 use std::iter;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr;
 use std::time::{Duration, SystemTime};
 
 use connector_core::access::Program;
-use windows_sys::Win32::Foundation::{FILETIME, HANDLE, INVALID_HANDLE_VALUE};
-use windows_sys::Win32::Security::{
-    EqualSid, GetTokenInformation, TOKEN_QUERY, TOKEN_USER, TokenUser,
-};
+use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle,
 };
@@ -17,11 +14,12 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
 };
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetProcessTimes, OpenProcess, OpenProcessToken, PROCESS_NAME_WIN32,
-    PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
+    GetProcessTimes, OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION,
+    QueryFullProcessImageNameW,
 };
 
 use super::super::digest::{self, FileState};
+use crate::account::{Account, owned};
 
 /// A process whose number is not given away while this lives.
 #[derive(Debug)]
@@ -41,11 +39,9 @@ impl Process {
         })
     }
 
-    pub(super) fn is_of_own_user(&self) -> bool {
-        let own = user_of(own_process());
-        let theirs = user_of(self.handle.as_raw_handle());
-        own.zip(theirs)
-            .is_some_and(|(own, theirs)| own.is_same(&theirs))
+    /// Returns whom it runs as, if the system tells.
+    pub(super) fn account(&self) -> Option<Account> {
+        Account::of_process(self.handle.as_raw_handle()).ok()
     }
 
     #[expect(unsafe_code, reason = "the system's interface")]
@@ -129,63 +125,6 @@ fn parents() -> Option<Vec<(u32, u32)>> {
     Some(parents)
 }
 
-/// The user of a process, as the system writes it: a `TOKEN_USER` and what it points to.
-struct User(Vec<u64>);
-
-impl User {
-    #[expect(unsafe_code, reason = "the system's interface")]
-    fn is_same(&self, other: &Self) -> bool {
-        let own: *const TOKEN_USER = self.0.as_ptr().cast();
-        let theirs: *const TOKEN_USER = other.0.as_ptr().cast();
-        // SAFETY: the system wrote a TOKEN_USER there, aligned as u64 is.
-        let own = unsafe { (*own).User.Sid };
-        // SAFETY: as above.
-        let theirs = unsafe { (*theirs).User.Sid };
-        // SAFETY: both point into their buffers, which live on.
-        unsafe { EqualSid(own, theirs) != 0 }
-    }
-}
-
-#[expect(unsafe_code, reason = "the system's interface")]
-fn user_of(process: HANDLE) -> Option<User> {
-    let mut token = ptr::null_mut();
-    // SAFETY: the handle is open and the out pointer valid.
-    let opened = unsafe { OpenProcessToken(process, TOKEN_QUERY, &raw mut token) };
-    if opened == 0 {
-        return None;
-    }
-    let token = owned(token).ok()?;
-    let mut user = User(vec![0; USER_LENGTH]);
-    let capacity = u32::try_from(size_of_val(user.0.as_slice())).ok()?;
-    let mut length = 0;
-    // SAFETY: the token is open and the buffer as long as is said.
-    let told = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            user.0.as_mut_ptr().cast(),
-            capacity,
-            &raw mut length,
-        )
-    };
-    (told != 0).then_some(user)
-}
-
-#[expect(unsafe_code, reason = "the system's interface")]
-fn own_process() -> HANDLE {
-    // SAFETY: the call takes nothing and returns a constant.
-    unsafe { GetCurrentProcess() }
-}
-
-#[expect(unsafe_code, reason = "the system's interface")]
-fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
-    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the system has just opened it for us, and nobody else closes it.
-    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
-}
-
 #[expect(unsafe_code, reason = "the system's interface")]
 fn file_state(file: &File) -> Option<FileState> {
     let mut info = BY_HANDLE_FILE_INFORMATION::default();
@@ -219,9 +158,6 @@ fn joined(high: u32, low: u32) -> u64 {
 
 /// The longest path that the system knows, in 16-bit units.
 const PATH_LENGTH: usize = 32 * 1024;
-
-/// In 64-bit units: a TOKEN_USER takes 16 bytes and a SID at most 68.
-const USER_LENGTH: usize = 16;
 
 /// 1970 in the system's ticks of 100 ns since 1601.
 const UNIX_EPOCH: u64 = 116_444_736_000_000_000;

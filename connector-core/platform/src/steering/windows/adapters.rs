@@ -15,8 +15,8 @@ use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, AF_UNSPEC, SOCKADDR_IN, SOCKADDR_IN6, SOCKADDR_INET,
 };
 
-use super::registry::check;
 use super::routes;
+use crate::registry::check;
 
 /// Returns the name servers of the adapters that are up: those with a gateway
 /// first, and then by their metric.

@@ -13,10 +13,10 @@ use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use super::super::journal::Journal;
 use super::super::{Change, Part, Plan, RepairError, sequence};
 use super::name_rules::{self, NameRule, Place};
-use super::registry::{self, Key};
 use super::signals::Signals;
 use super::{Entry, Observed, Step, adapters, engine, routes};
 use crate::private::PrivateDir;
+use crate::registry::{self, Key};
 
 pub(crate) type Steering = sequence::Steering<Windows>;
 

@@ -4,6 +4,7 @@ use connector_core::name::DomainName;
 use serde::{Deserialize, Serialize};
 
 use super::super::Dns;
+use crate::registry::{Kind, Value, zero_terminated};
 
 /// A rule that sends questions for some names to the stub.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,11 +51,11 @@ impl NameRule {
         names.extend([0, 0]);
         [
             Value::new("Comment", Kind::Text, text("Made by ZTNA Connector")),
-            Value::new("ConfigOptions", Kind::Number, le(GENERIC_SERVERS)),
+            Value::number("ConfigOptions", GENERIC_SERVERS),
             Value::new("DisplayName", Kind::Text, text("ZTNA Connector")),
             Value::new("GenericDNSServers", Kind::Text, text(&self.servers)),
             Value::new("Name", Kind::Texts, names),
-            Value::new("Version", Kind::Number, le(VERSION)),
+            Value::number("Version", VERSION),
         ]
     }
 }
@@ -79,41 +80,6 @@ impl Place {
     }
 }
 
-/// A registry value as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Value {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) data: Vec<u8>,
-}
-
-impl Value {
-    fn new(name: &'static str, kind: Kind, data: Vec<u8>) -> Self {
-        Self { name, kind, data }
-    }
-}
-
-/// What a registry value is (`winnt.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `REG_DWORD`.
-    Number,
-    /// `REG_SZ`.
-    Text,
-    /// `REG_MULTI_SZ`.
-    Texts,
-}
-
-impl Kind {
-    pub(super) const fn code(self) -> u32 {
-        match self {
-            Self::Number => 4,
-            Self::Text => 1,
-            Self::Texts => 7,
-        }
-    }
-}
-
 /// Returns whether `key` is one that [`NameRule::all`] makes.
 pub(super) fn is_ours(key: &str) -> bool {
     key.strip_prefix(KEY_START)
@@ -129,17 +95,6 @@ fn names(suffix: &DomainName) -> [String; 2] {
 
 fn key(index: usize) -> String {
     format!("{KEY_START}{index:04x}}}")
-}
-
-fn zero_terminated(text: &str) -> Vec<u8> {
-    text.encode_utf16()
-        .chain([0])
-        .flat_map(u16::to_le_bytes)
-        .collect()
-}
-
-fn le(number: u32) -> Vec<u8> {
-    number.to_le_bytes().to_vec()
 }
 
 /// Our rules' keys, but for their number.

@@ -21,7 +21,7 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::super::ranges;
-use super::registry::{check, wide};
+use crate::registry::{check, wide};
 
 /// Returns the locally unique number of the interface called `name`.
 #[expect(unsafe_code, reason = "the system's interface")]

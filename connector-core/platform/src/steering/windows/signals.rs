@@ -15,7 +15,7 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 use windows_sys::Win32::Networking::WinSock::AF_UNSPEC;
 
 use super::super::sequence;
-use super::registry::check;
+use crate::registry::check;
 
 /// Tells of moves to another network.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use connector_core::audit::seal::{Cause, Lost};
 use connector_core::time::WallTime;
 use connector_platform::clock;
 use connector_platform::decision_log::ANCHOR;
+use connector_platform::event_log::{self, Kind, Severity};
 use connector_platform::private::PrivateDir;
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
@@ -219,6 +220,9 @@ impl Log {
         let (seal, unsealed, events) = (batch.seal, batch.unsealed, batch.events);
         self.files.append(&bytes)?;
 
+        for event in &events {
+            event_log::write(Kind::Audit, Severity::Information, &event.to_string());
+        }
         self.chain = chain;
         self.owed.clear();
         (self.unwritten, self.overflowed, self.retry_at) = (None, None, None);

@@ -10,7 +10,7 @@ use connector_core::control::is_reason;
 use connector_core::identity::SessionId;
 use connector_ipc::{DecisionReport, Failure, FailureKind, Outcome, Reply, Request};
 use connector_platform::clock;
-use connector_platform::endpoint::{self, Audience};
+use connector_platform::endpoint::{self, Audience, Peer};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -44,8 +44,7 @@ pub(super) struct Answering {
     orders: Orders,
     followers: Followers,
     codes: Codes,
-    /// Whose service this is, if it is one user's and the system numbers its users.
-    own_user: Option<u32>,
+    audience: Audience,
 }
 
 impl Answering {
@@ -58,10 +57,20 @@ impl Answering {
             orders: config.orders,
             followers: Followers::default(),
             codes: Codes::new(config.code_key),
-            own_user: match config.audience {
-                Audience::Machine => None,
-                Audience::Own => endpoint::own_user(),
-            },
+            audience: config.audience,
+        }
+    }
+
+    /// Returns who `peer` is to this service, if it is anybody.
+    pub(super) fn caller(&self, peer: Peer) -> Option<Caller> {
+        Caller::of(peer, self.audience)
+    }
+
+    /// Returns whose service this is, if it is one user's.
+    fn own_user(&self) -> Option<u32> {
+        match self.audience {
+            Audience::Machine => None,
+            Audience::Own => endpoint::own_user(),
         }
     }
 
@@ -312,7 +321,7 @@ impl Answering {
         let before = progress.borrow_and_update().attempt;
         let request = Event::SignInRequested {
             method,
-            owner: caller.owner(self.own_user),
+            owner: caller.owner(self.own_user()),
         };
         let mut snapshot = self.view.snapshot.clone();
         if self.events.send(request).await.is_err() {

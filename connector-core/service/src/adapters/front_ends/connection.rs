@@ -4,12 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use connector_ipc::{Failure, FailureKind, Hello, Reply, Request, VERSION, Welcome, frame};
-use connector_platform::endpoint::{Peer, ServerStream};
+use connector_platform::endpoint::{self, ServerStream};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answering::Answering;
-use super::rights::Caller;
 
 pub(super) struct Connection {
     stream: ServerStream,
@@ -22,22 +21,22 @@ impl Connection {
 
     /// Serves the front-end until it goes, or until it says something that
     /// cannot be understood.
-    pub(super) async fn serve(mut self, peer: Peer, answering: &Answering) -> io::Result<()> {
-        let Some(caller) = Caller::of(peer) else {
-            tracing::warn!("A front-end of a user whom nobody can name was turned away");
-            return self
-                .fail(
-                    FailureKind::PermissionDenied,
-                    "this service belongs to another user",
-                )
-                .await;
-        };
+    pub(super) async fn serve(mut self, answering: &Answering) -> io::Result<()> {
         let hello = tokio::time::timeout(HELLO_LIMIT, self.receive::<Hello>())
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         let hello = match hello {
             Ok(hello) => hello,
             Err(error) => return self.refuse(error).await,
+        };
+        let Some(caller) = answering.caller(endpoint::peer(&self.stream)?) else {
+            tracing::warn!("A front-end of another user was turned away");
+            return self
+                .fail(
+                    FailureKind::PermissionDenied,
+                    "this service belongs to another user",
+                )
+                .await;
         };
         if hello.version != VERSION {
             let message = format!(

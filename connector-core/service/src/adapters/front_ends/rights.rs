@@ -2,7 +2,7 @@
 
 use connector_core::identity::Owner;
 use connector_ipc::Request;
-use connector_platform::endpoint::Peer;
+use connector_platform::endpoint::{Audience, Peer};
 
 /// The user at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,14 @@ pub(super) enum Role {
 }
 
 impl Caller {
-    /// Returns who `peer` is, unless the system does not tell.
-    pub(super) fn of(peer: Peer) -> Option<Self> {
-        if peer.is_trusted {
-            return Some(Self::Administrator);
+    /// Returns who `peer` is to a service for `audience`, unless the system does not tell, or the
+    /// service is somebody else's.
+    pub(super) fn of(peer: Peer, audience: Audience) -> Option<Self> {
+        match audience {
+            _ if peer.is_trusted => Some(Self::Administrator),
+            Audience::Machine => peer.user.map(Self::User),
+            Audience::Own => None,
         }
-        peer.user.map(Self::User)
     }
 
     /// Returns whose the session is that this caller asks for; `own` is the user whose
@@ -129,9 +131,13 @@ mod tests {
             process: None,
         };
 
-        assert_eq!(Caller::of(peer(false, None)), None);
-        assert_eq!(Caller::of(peer(true, None)), Some(Caller::Administrator));
-        assert_eq!(Caller::of(peer(false, Some(7))), Some(Caller::User(7)));
+        let to_machine = |peer| Caller::of(peer, Audience::Machine);
+        let to_own = |peer| Caller::of(peer, Audience::Own);
+        assert_eq!(to_machine(peer(false, None)), None);
+        assert_eq!(to_machine(peer(true, None)), Some(Caller::Administrator));
+        assert_eq!(to_machine(peer(false, Some(7))), Some(Caller::User(7)));
+        assert_eq!(to_own(peer(true, Some(7))), Some(Caller::Administrator));
+        assert_eq!(to_own(peer(false, Some(7))), None);
     }
 
     #[test]

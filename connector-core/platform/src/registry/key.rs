@@ -10,16 +10,16 @@ use windows_sys::Win32::System::Registry::{
     RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
 };
 
-use super::name_rules::Value;
+use super::Value;
 
 /// An open key.
 #[derive(Debug)]
-pub(super) struct Key(HKEY);
+pub(crate) struct Key(HKEY);
 
 impl Key {
     /// Opens the key at `path`, creating it and its parents if need be.
     #[expect(unsafe_code, reason = "the system's interface")]
-    pub(super) fn create(path: &str) -> io::Result<Self> {
+    pub(crate) fn create(path: &str) -> io::Result<Self> {
         let path = wide(path);
         let mut key = ptr::null_mut();
         // SAFETY: the path ends with zero, the out pointer is valid, the rest is
@@ -42,7 +42,7 @@ impl Key {
 
     /// Opens the key at `path` for reading, if it exists.
     #[expect(unsafe_code, reason = "the system's interface")]
-    pub(super) fn open(path: &str) -> io::Result<Option<Self>> {
+    pub(crate) fn open(path: &str) -> io::Result<Option<Self>> {
         let path = wide(path);
         let mut key = ptr::null_mut();
         // SAFETY: the path ends with zero and the out pointer is valid.
@@ -62,7 +62,7 @@ impl Key {
     }
 
     #[expect(unsafe_code, reason = "the system's interface")]
-    pub(super) fn set(&self, value: &Value) -> io::Result<()> {
+    pub(crate) fn set(&self, value: &Value) -> io::Result<()> {
         let name = wide(value.name);
         let length = u32::try_from(value.data.len()).map_err(io::Error::other)?;
         // SAFETY: the key is open, the name ends with zero, the data has `length` bytes.
@@ -81,7 +81,7 @@ impl Key {
 
     /// Returns whether the key has this value and no other of its name.
     #[expect(unsafe_code, reason = "the system's interface")]
-    pub(super) fn has(&self, value: &Value) -> io::Result<bool> {
+    pub(crate) fn has(&self, value: &Value) -> io::Result<bool> {
         let name = wide(value.name);
         let mut kind = 0;
         let mut data = vec![0; value.data.len()];
@@ -110,7 +110,7 @@ impl Key {
 
     /// Returns whether there is neither a key nor a value below it.
     #[expect(unsafe_code, reason = "the system's interface")]
-    pub(super) fn is_empty(&self) -> io::Result<bool> {
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
         let (mut keys, mut values) = (0, 0);
         // SAFETY: the key is open, the two out pointers are valid, the rest is
         // not asked for.
@@ -144,7 +144,7 @@ impl Drop for Key {
 
 /// Deletes the key at `path`, which has no keys below it, if it exists.
 #[expect(unsafe_code, reason = "the system's interface")]
-pub(super) fn delete(path: &str) -> io::Result<()> {
+pub(crate) fn delete(path: &str) -> io::Result<()> {
     let path = wide(path);
     // SAFETY: the path ends with zero.
     let outcome = unsafe { RegDeleteKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), KEY_WOW64_64KEY, 0) };
@@ -155,7 +155,7 @@ pub(super) fn delete(path: &str) -> io::Result<()> {
 }
 
 /// Turns what a function of the system returns into a result.
-pub(super) fn check(outcome: u32) -> io::Result<()> {
+pub(crate) fn check(outcome: u32) -> io::Result<()> {
     match outcome {
         ERROR_SUCCESS => Ok(()),
         outcome => Err(io::Error::from_raw_os_error(outcome.cast_signed())),
@@ -163,6 +163,6 @@ pub(super) fn check(outcome: u32) -> io::Result<()> {
 }
 
 /// Writes `text` as the system wants it.
-pub(super) fn wide(text: &str) -> Vec<u16> {
+pub(crate) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
