@@ -5,14 +5,16 @@ use std::sync::Arc;
 use connector_client::browser::{Opener, WebPage};
 use connector_client::{ONE_SIGN_IN, Service, ServiceError};
 use connector_ipc::{Reply, Request};
-use connector_ui::notices::Notice;
-use connector_ui::texts::Texts;
-use connector_ui::view::{Action, Clock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::notices::Notice;
+use crate::texts::Texts;
+use crate::view::{Action, Clock};
+
 /// What was chosen and is under way.
-pub(crate) struct Choices {
+#[derive(Debug)]
+pub struct Choices {
     service: Arc<Service>,
     /// Says that everything may have changed.
     again: watch::Sender<()>,
@@ -23,7 +25,8 @@ pub(crate) struct Choices {
 }
 
 /// What came of it.
-pub(crate) enum Outcome {
+#[derive(Debug)]
+pub enum Outcome {
     /// The request for access waits for an answer.
     Asked,
     /// The person has to open a page themselves.
@@ -35,7 +38,9 @@ pub(crate) enum Outcome {
 }
 
 impl Choices {
-    pub(crate) fn new(service: Arc<Service>, again: watch::Sender<()>) -> Self {
+    /// Asks `service`; says by `again` when everything may have changed.
+    #[must_use]
+    pub fn new(service: Arc<Service>, again: watch::Sender<()>) -> Self {
         let (tell, told) = mpsc::channel(MAX_OUTCOMES);
         Self {
             service,
@@ -48,7 +53,7 @@ impl Choices {
     }
 
     /// Starts to carry out `action`; returns the outcome if it is done at once.
-    pub(crate) fn start(&mut self, action: Action, texts: &Texts, clock: Clock) -> Option<Outcome> {
+    pub fn start(&mut self, action: Action, clock: Clock) -> Option<Outcome> {
         let request = match action {
             Action::CheckAgain => Request::Posture { refresh: true },
             Action::Connect => Request::Up,
@@ -60,11 +65,12 @@ impl Choices {
             Action::RequestAccess {
                 host,
                 port,
+                reason,
                 seconds,
             } => Request::RequestAccess {
                 host,
                 port,
-                reason: texts.say("request-reason"),
+                reason,
                 seconds,
             },
             Action::SignIn => {
@@ -88,7 +94,7 @@ impl Choices {
     }
 
     /// Waits for the next outcome.
-    pub(crate) async fn next(&mut self) -> Outcome {
+    pub async fn next(&mut self) -> Outcome {
         match self.told.recv().await {
             Some(outcome) => {
                 self.again.send_replace(());
@@ -142,7 +148,8 @@ fn open(page: WebPage) -> Outcome {
 
 impl Outcome {
     /// Returns what the person has to be told, if anything.
-    pub(crate) fn notice(&self, texts: &Texts) -> Option<Notice> {
+    #[must_use]
+    pub fn notice(&self, texts: &Texts) -> Option<Notice> {
         let (title, body) = match self {
             Self::Asked => (
                 texts.say("notice-requested-title"),

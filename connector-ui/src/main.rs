@@ -3,9 +3,7 @@
 //! It shows what the service says and carries out what the person chooses. It decides nothing,
 //! keeps nothing, and sees no token.
 
-mod choices;
 mod desktop;
-mod link;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,12 +11,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use connector_client::Service;
+use connector_ui::choices::{Choices, Outcome};
+use connector_ui::link;
 use connector_ui::notices::Notices;
 use connector_ui::texts::{Language, Texts};
 use connector_ui::view::{self, Action, Clock, Snapshot};
 use tokio::sync::{mpsc, watch};
 
-use crate::choices::{Choices, Outcome};
 use crate::desktop::Desktop;
 
 /// The connector's icon: shows how it is, and steers it.
@@ -118,7 +117,7 @@ impl Tray {
         if action == Action::SignOut {
             self.notices.person_signs_out(clock());
         }
-        if let Some(outcome) = self.choices.start(action, &self.texts, clock()) {
+        if let Some(outcome) = self.choices.start(action, clock()) {
             self.report(outcome).await;
         }
     }

@@ -1,6 +1,6 @@
 //! What the tray's menu is, as a pure function of what the service says.
 
-mod sections;
+pub(crate) mod sections;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,17 @@ pub enum Snapshot {
     NotRunning,
     /// It does, and said this.
     Running(Box<Known>),
+}
+
+impl Snapshot {
+    /// Returns what the service said, if it answers.
+    #[must_use]
+    pub fn known(&self) -> Option<&Known> {
+        match self {
+            Self::NotRunning => None,
+            Self::Running(known) => Some(known),
+        }
+    }
 }
 
 /// What the service said.
@@ -66,9 +77,28 @@ impl Clock {
     }
 
     /// Returns a time that the service wrote as the person's clocks show it, as in `17:05`.
-    fn time_of_day(self, stamp: &str) -> Option<String> {
+    pub(crate) fn time_of_day(self, stamp: &str) -> Option<String> {
         let seconds = (connector_client::unix_seconds(stamp)? + self.ahead).rem_euclid(86_400);
         Some(format!("{:02}:{:02}", seconds / 3600, seconds / 60 % 60))
+    }
+
+    /// Returns a time that the service wrote as the person's clocks show it, to the second, and
+    /// with the day if it is not today.
+    pub(crate) fn moment(self, stamp: &str) -> Option<String> {
+        let seconds = connector_client::unix_seconds(stamp)? + self.ahead;
+        let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let time = format!(
+            "{:02}:{:02}:{:02}",
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        );
+        let today = (self.now + self.ahead).div_euclid(86_400);
+        if day == today {
+            return Some(time);
+        }
+        let date = stamp.split('T').next().unwrap_or_default();
+        Some(format!("{date} {time}"))
     }
 
     /// Returns how many seconds are left until the person's next morning.
@@ -146,6 +176,8 @@ pub enum Action {
         host: String,
         /// The port.
         port: Option<u16>,
+        /// Why.
+        reason: String,
         /// For how long.
         seconds: u64,
     },
@@ -181,12 +213,12 @@ impl Break {
 /// Returns what the tray shows.
 #[must_use]
 pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
-    let state = State::of(snapshot);
-    let headline = texts.say(state.key());
-    let known = match snapshot {
-        Snapshot::NotRunning => None,
-        Snapshot::Running(known) => Some(known.as_ref()),
-    };
+    let Headline {
+        state,
+        headline,
+        details,
+    } = Headline::of(snapshot, texts, clock);
+    let known = snapshot.known();
     let organisation = known.and_then(|known| known.status.organisation.as_deref());
     let tooltip = match organisation {
         Some(organisation) => format!("{headline} · {}", one_line(organisation)),
@@ -194,7 +226,7 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
     };
     let mut header = vec![headline];
     header.extend(organisation.map(one_line));
-    header.extend(sections::details(state, known, texts, clock));
+    header.extend(details);
     let entries = match known {
         None => sections::without_service(texts),
         Some(known) => sections::with_service(state, known, texts, clock),
@@ -205,6 +237,25 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
         needs_attention: state.needs_attention(),
         header,
         entries,
+    }
+}
+
+/// How the connector is, in words.
+pub(crate) struct Headline {
+    pub(crate) state: State,
+    pub(crate) headline: String,
+    /// What else there is to read about it.
+    pub(crate) details: Vec<String>,
+}
+
+impl Headline {
+    pub(crate) fn of(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Self {
+        let state = State::of(snapshot);
+        Self {
+            state,
+            headline: texts.say(state.key()),
+            details: sections::details(state, snapshot.known(), texts, clock),
+        }
     }
 }
 

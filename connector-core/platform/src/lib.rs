@@ -14,8 +14,10 @@ pub mod paths;
 pub mod private;
 pub mod registration;
 pub mod rights;
+#[cfg(feature = "system")]
 pub mod sealing;
 pub mod signals;
+#[cfg(feature = "system")]
 pub mod steering;
 pub mod supervisor;
 pub mod surroundings;

@@ -1,6 +1,6 @@
 //! The parts of the menu, from the top down.
 
-mod access;
+pub(crate) mod access;
 mod device;
 
 use connector_client::browser::WebPage;

@@ -300,6 +300,7 @@ fn access_can_be_asked_for_where_somebody_can_grant_it_and_only_once() {
         Action::RequestAccess {
             host: "wiki.corp.test".into(),
             port: Some(80),
+            reason: "Asked for in the menu, where no reason can be given".into(),
             seconds: 3600,
         }
     )));

@@ -40,7 +40,7 @@ pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
     })
 }
 
-fn site_label(known: &Known, id: &str, texts: &Texts) -> String {
+pub(crate) fn site_label(known: &Known, id: &str, texts: &Texts) -> String {
     let site = known.status.tunnel.sites.iter().find(|site| site.id == id);
     let key = match site {
         Some(site) if answers(site) => "site-answers",
@@ -77,13 +77,16 @@ fn one(resource: &ResourceReport, texts: &Texts) -> Entry {
     }
 }
 
+/// Returns the first name of a resource that stands for itself alone.
+pub(crate) fn plain_name(resource: &ResourceReport) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    let mut names = resource.names.iter().map(String::as_str);
+    names.find(|name| name.bytes().all(is_plain))
+}
+
 /// Returns the page that a resource shows, if it has a name and a port of the web.
-fn page(resource: &ResourceReport) -> Option<WebPage> {
-    let mut names = resource.names.iter();
-    let name = names.find(|name| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        name.bytes().all(is_plain)
-    })?;
+pub(crate) fn page(resource: &ResourceReport) -> Option<WebPage> {
+    let name = plain_name(resource)?;
     let offers = |port: &str| resource.ports.iter().any(|offered| offered == port);
     let scheme = match (offers("tcp/443"), offers("tcp/80")) {
         (true, _) => "https",
@@ -172,6 +175,7 @@ fn asking(decision: &DecisionReport, known: &Known, texts: &Texts) -> Vec<Entry>
         let action = Action::RequestAccess {
             host: host.to_owned(),
             port,
+            reason: texts.say("request-reason"),
             seconds,
         };
         item(
@@ -187,7 +191,7 @@ fn asking(decision: &DecisionReport, known: &Known, texts: &Texts) -> Vec<Entry>
 }
 
 /// Returns the host and the port of `NAME:PORT`.
-fn split(target: &str) -> (&str, Option<u16>) {
+pub(crate) fn split(target: &str) -> (&str, Option<u16>) {
     let parts = target.rsplit_once(':').and_then(|(host, port)| {
         let port = port.parse().ok()?;
         Some((host.trim_start_matches('[').trim_end_matches(']'), port))
@@ -205,7 +209,7 @@ pub(crate) fn program(path: &str) -> String {
 }
 
 /// Returns what became of something that the person asked for.
-fn wish(request: &AccessRequestReport, texts: &Texts, clock: Clock) -> Option<String> {
+pub(crate) fn wish(request: &AccessRequestReport, texts: &Texts, clock: Clock) -> Option<String> {
     let title = one_line(request.title.as_ref().unwrap_or(&request.resource));
     let left = request
         .until
