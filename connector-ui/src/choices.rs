@@ -1,16 +1,17 @@
 //! Carries out what the person chose.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use connector_client::browser::{Opener, WebPage};
-use connector_client::{ONE_SIGN_IN, Service, ServiceError};
+use connector_client::{ONE_SIGN_IN, Service, ServiceError, companion};
 use connector_ipc::{Reply, Request};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::notices::Notice;
 use crate::texts::Texts;
-use crate::view::{Action, Clock};
+use crate::view::{Action, Clock, Goal};
 
 /// What was chosen and is under way.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub enum Outcome {
     Done,
     /// It was not carried out.
     Failed(ServiceError),
+    /// There is no window to open.
+    NoWindow,
 }
 
 impl Choices {
@@ -58,6 +61,7 @@ impl Choices {
             Action::CheckAgain => Request::Posture { refresh: true },
             Action::Connect => Request::Up,
             Action::OpenPage(page) => return Some(open(WebPage::new(page)?)),
+            Action::OpenWindow(goal) => return Some(open_window(&self.service, &goal)),
             Action::Pause(length) => Request::Down {
                 seconds: length.seconds(clock),
             },
@@ -146,6 +150,30 @@ fn open(page: WebPage) -> Outcome {
     }
 }
 
+/// Opens the window beside this program; one that is open goes where this one was to go.
+fn open_window(service: &Service, goal: &Goal) -> Outcome {
+    let Some(program) = companion("ztna-window") else {
+        return Outcome::NoWindow;
+    };
+    let mut command = Command::new(program);
+    if let Some(socket) = service.named_socket() {
+        command.arg("--socket").arg(socket);
+    }
+    command.args(goal.argument());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match command.spawn() {
+        Ok(mut window) => {
+            // Somebody has to hear how it ended, or the system keeps it in mind.
+            std::thread::spawn(move || window.wait());
+            Outcome::Done
+        }
+        Err(_) => Outcome::NoWindow,
+    }
+}
+
 impl Outcome {
     /// Returns what the person has to be told, if anything.
     #[must_use]
@@ -160,6 +188,10 @@ impl Outcome {
                 texts.say_with("notice-browser-body", [("page", page.as_str().into())]),
             ),
             Self::Done => return None,
+            Self::NoWindow => (
+                texts.say("notice-window-title"),
+                texts.say("notice-window-body"),
+            ),
             Self::Failed(error) => (texts.say("notice-failed-title"), error.to_string()),
         };
         Some(Notice {

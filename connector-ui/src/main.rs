@@ -5,6 +5,7 @@
 
 mod desktop;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use connector_client::Service;
 use connector_ui::choices::{Choices, Outcome};
 use connector_ui::link;
 use connector_ui::notices::Notices;
+use connector_ui::preferences::{self, Preferences};
 use connector_ui::texts::{Language, Texts};
 use connector_ui::view::{self, Action, Clock, Snapshot};
 use tokio::sync::{mpsc, watch};
@@ -37,7 +39,12 @@ fn main() -> anyhow::Result<()> {
     let client = concat!("ztna-tray ", env!("CARGO_PKG_VERSION"));
     let service = Arc::new(Service::new(client, options.socket, None));
     let language = Language::choose(desktop::locales());
-    let first = view::menu(&Snapshot::NotRunning, &Texts::new(language), clock());
+    let first = view::menu(
+        &Snapshot::NotRunning,
+        &BTreeSet::new(),
+        &Texts::new(language),
+        clock(),
+    );
     desktop::run(first, move |desktop, choices| {
         run(service, language, desktop, choices)
     })
@@ -101,8 +108,11 @@ impl Tray {
 
     async fn show(&mut self, after: Snapshot) {
         let clock = clock();
+        let path = preferences::path();
+        let favourites = path.map(|path| Preferences::load(&path).favourites);
+        let favourites = favourites.unwrap_or_default();
         self.desktop
-            .change(view::menu(&after, &self.texts, clock))
+            .change(view::menu(&after, &favourites, &self.texts, clock))
             .await;
         let notices = self
             .notices

@@ -75,8 +75,8 @@ impl Preferences {
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let mut text = String::new();
-        let read = fs::File::open(path)
-            .and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text));
+        let read =
+            fs::File::open(path).and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text));
         match read {
             Ok(_) => Self::parse(&text),
             Err(_) => Self::default(),

@@ -5,6 +5,8 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
 pub use self::standing::State;
@@ -166,6 +168,8 @@ pub enum Action {
     Connect,
     /// Opens a page in the browser.
     OpenPage(String),
+    /// Opens the window.
+    OpenWindow(Goal),
     /// Switches the connector off.
     Pause(Break),
     /// Ends the tray, and nothing else.
@@ -185,6 +189,36 @@ pub enum Action {
     SignIn,
     /// Signs out.
     SignOut,
+}
+
+/// What the window is opened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// To write a file for whoever helps.
+    Bundle,
+    /// To run the checks.
+    Checks,
+    /// To see how it is.
+    Overview,
+    /// To ask for access to an application, with a reason.
+    Request(String),
+    /// To see an application, and to copy its address.
+    Resource(String),
+}
+
+impl Goal {
+    /// Returns how the window is told.
+    #[must_use]
+    pub fn argument(&self) -> Option<String> {
+        match self {
+            Self::Bundle => Some("--page=diagnostics".to_owned()),
+            Self::Checks => Some("--run-checks".to_owned()),
+            Self::Overview => None,
+            // One argument, so that no id is taken for an option.
+            Self::Request(id) => Some(format!("--request={id}")),
+            Self::Resource(id) => Some(format!("--resource={id}")),
+        }
+    }
 }
 
 /// How long the connector is to be off.
@@ -210,9 +244,14 @@ impl Break {
     }
 }
 
-/// Returns what the tray shows.
+/// Returns what the tray shows; the applications with ids among `favourites` come first.
 #[must_use]
-pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
+pub fn menu(
+    snapshot: &Snapshot,
+    favourites: &BTreeSet<String>,
+    texts: &Texts,
+    clock: Clock,
+) -> Menu {
     let Headline {
         state,
         headline,
@@ -229,7 +268,7 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
     header.extend(details);
     let entries = match known {
         None => sections::without_service(texts),
-        Some(known) => sections::with_service(state, known, texts, clock),
+        Some(known) => sections::with_service(state, known, favourites, texts, clock),
     };
     Menu {
         icon: state.icon(),

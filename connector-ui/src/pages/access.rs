@@ -19,8 +19,14 @@ pub(super) fn inside(
         return form(model, resource, texts);
     }
     let mut blocks = vec![Block::Facts(vec![
-        (texts.say("fact-names"), one_line(&resource.names.join(", "))),
-        (texts.say("fact-ports"), one_line(&resource.ports.join(", "))),
+        (
+            texts.say("fact-names"),
+            one_line(&resource.names.join(", ")),
+        ),
+        (
+            texts.say("fact-ports"),
+            one_line(&resource.ports.join(", ")),
+        ),
         (texts.say("fact-site"), one_line(&resource.site)),
     ])];
     match &model.why {
@@ -88,7 +94,9 @@ fn why(answer: &Answer<AccessReport>, texts: &Texts, clock: Clock) -> Vec<Block>
             texts.say_with("check-unmet", [("title", title.into())]),
         ));
     }
-    blocks.push(Block::Facts(super::decisions::facts(decision, texts, clock)));
+    blocks.push(Block::Facts(super::decisions::facts(
+        decision, texts, clock,
+    )));
     blocks
 }
 

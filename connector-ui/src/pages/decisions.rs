@@ -72,10 +72,14 @@ fn is_shown(decision: &DecisionReport, filter: Filter) -> bool {
 
 fn words(decision: &DecisionReport) -> impl Iterator<Item = &str> {
     let workload = decision.workload.as_ref();
-    [decision.target.as_str(), &decision.message, &decision.reason]
-        .into_iter()
-        .chain(decision.resource.as_deref())
-        .chain(workload.map(|workload| workload.path.as_str()))
+    [
+        decision.target.as_str(),
+        &decision.message,
+        &decision.reason,
+    ]
+    .into_iter()
+    .chain(decision.resource.as_deref())
+    .chain(workload.map(|workload| workload.path.as_str()))
 }
 
 fn card(decision: &DecisionReport, model: &Model, texts: &Texts, clock: Clock) -> Block {

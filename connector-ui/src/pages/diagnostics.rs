@@ -9,7 +9,10 @@ use crate::view::{one_line, paragraph};
 pub(super) fn blocks(model: &Model, texts: &Texts) -> Vec<Block> {
     let awaited = texts.say("examining");
     let is_examining = model.diagnosis == Answer::Awaited;
-    let without_service = model.known().is_none().then(|| texts.say("hindrance-service"));
+    let without_service = model
+        .known()
+        .is_none()
+        .then(|| texts.say("hindrance-service"));
     let run = Button::new(texts.say("examine"), Act::Diagnose)
         .unless(without_service.or_else(|| is_examining.then(|| awaited.clone())));
     let mut blocks = vec![

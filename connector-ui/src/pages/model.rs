@@ -145,10 +145,17 @@ impl Model {
         self.message.as_ref()
     }
 
+    /// Returns whether the service answers.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.known().is_some()
+    }
+
     /// Returns whether the service has said which applications there are.
     #[must_use]
     pub fn has_resources(&self) -> bool {
-        self.known().is_some_and(|known| !known.resources.is_empty())
+        self.known()
+            .is_some_and(|known| !known.resources.is_empty())
     }
 
     pub(super) fn known(&self) -> Option<&Known> {

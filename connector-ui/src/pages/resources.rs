@@ -103,12 +103,20 @@ fn card(resource: &ResourceReport, model: &Model, texts: &Texts, clock: Clock) -
         true => super::access::inside(model, resource, texts, clock),
         false => Vec::new(),
     };
+    if model.wanted.as_ref() == Some(&resource.id) {
+        buttons.clear();
+    }
     Block::Card(Box::new(Card {
         id: resource.id.clone(),
         icon: Icon { shape, colour },
         word,
         title,
-        lines: resource.names.first().map(|name| one_line(name)).into_iter().collect(),
+        lines: resource
+            .names
+            .first()
+            .map(|name| one_line(name))
+            .into_iter()
+            .collect(),
         buttons,
         can_open: true,
         inside,

@@ -40,7 +40,10 @@ pub(super) fn blocks(model: &Model, texts: &Texts) -> Vec<Block> {
     }));
     let before = blocks.len();
     let found = model.settings.iter().filter(|setting| {
-        is_found(search, [setting.key.as_str(), &setting.value, &setting.origin])
+        is_found(
+            search,
+            [setting.key.as_str(), &setting.value, &setting.origin],
+        )
     });
     blocks.extend(found.map(|setting| card(setting, texts)));
     if blocks.len() == before {

@@ -5,9 +5,7 @@ use connector_ipc::{
 
 use super::*;
 use crate::preferences::Preferences;
-use crate::sample::{
-    CLOCK, connected, refusal, request, resource, signed_out, standing, unmet,
-};
+use crate::sample::{CLOCK, connected, refusal, request, resource, signed_out, standing, unmet};
 use crate::texts::Language;
 use crate::view::{Known, Snapshot};
 
@@ -28,7 +26,10 @@ fn without_a_service_every_page_says_so_and_none_claims_to_know_anything() {
 #[test]
 fn a_service_that_goes_takes_what_it_said_along_and_one_that_comes_back_says_it_anew() {
     let mut model = knowing(connected());
-    model.hear(News::Decision(Box::new(refusal("d-1", "wiki.corp.test:80"))));
+    model.hear(News::Decision(Box::new(refusal(
+        "d-1",
+        "wiki.corp.test:80",
+    ))));
     model.hear(News::Settings(vec![setting("proxy.listen")]));
     let before = words(&model);
 
@@ -51,7 +52,10 @@ fn whoever_is_signed_in_can_extend_pause_and_sign_out_and_whoever_is_not_can_sig
     let labels = |known: Known| -> Vec<String> {
         let model = knowing(known);
         let blocks = blocks(&model, &english(), CLOCK);
-        buttons(&blocks).into_iter().map(|button| button.name).collect()
+        buttons(&blocks)
+            .into_iter()
+            .map(|button| button.name)
+            .collect()
     };
 
     assert_eq!(
@@ -83,7 +87,10 @@ fn applications_are_grouped_with_favourites_first_and_found_by_any_of_their_name
     model.act(Act::Favour("payroll".into()));
 
     assert_eq!(headings(&model), ["Favourites", "lab"]);
-    assert_eq!(cards(&model), ["The payroll – refused", "The wiki – open to you"]);
+    assert_eq!(
+        cards(&model),
+        ["The payroll – refused", "The wiki – open to you"]
+    );
     model.act(Act::Write(Place::Resources, " WIKI.corp ".into()));
     assert_eq!(cards(&model), ["The wiki – open to you"]);
     model.act(Act::Write(Place::Resources, "nowhere".into()));
@@ -181,14 +188,20 @@ fn decisions_are_filtered_held_and_explained() {
     let mut permitted = refusal("d-1", "wiki.corp.test:80");
     permitted.outcome = Outcome::Permitted;
     model.hear(News::Decision(Box::new(permitted)));
-    model.hear(News::Decision(Box::new(refusal("d-2", "payroll.corp.test:80"))));
+    model.hear(News::Decision(Box::new(refusal(
+        "d-2",
+        "payroll.corp.test:80",
+    ))));
     model.act(Act::Go(Page::Decisions));
 
     let all = cards(&model);
     model.act(Act::Filter(Filter::Refused));
     let refused = cards(&model);
     model.act(Act::Follow(false));
-    model.hear(News::Decision(Box::new(refusal("d-3", "mail.corp.test:25"))));
+    model.hear(News::Decision(Box::new(refusal(
+        "d-3",
+        "mail.corp.test:25",
+    ))));
     let held = cards(&model);
     model.act(Act::Follow(true));
     let followed = cards(&model);
@@ -196,7 +209,10 @@ fn decisions_are_filtered_held_and_explained() {
 
     assert_eq!(
         all,
-        ["payroll.corp.test:80 – refused", "wiki.corp.test:80 – allowed"]
+        [
+            "payroll.corp.test:80 – refused",
+            "wiki.corp.test:80 – allowed"
+        ]
     );
     assert_eq!(refused, all[..1]);
     assert_eq!(held, refused);
@@ -255,7 +271,10 @@ fn a_bundle_is_written_by_the_command_or_the_command_is_named() {
 fn each_setting_says_where_it_comes_from() {
     let mut model = knowing(connected());
     model.act(Act::Go(Page::Settings));
-    model.hear(News::Settings(vec![setting("proxy.listen"), setting("log.level")]));
+    model.hear(News::Settings(vec![
+        setting("proxy.listen"),
+        setting("log.level"),
+    ]));
     model.act(Act::Write(Place::Settings, "proxy".into()));
 
     assert_eq!(cards(&model), ["proxy.listen – set"]);
@@ -312,7 +331,10 @@ fn pages_are_found_by_the_names_that_they_have() {
 }
 
 fn empty_model() -> Model {
-    Model::new(Preferences::default(), vec![("fact-window", "0.1.0".into())])
+    Model::new(
+        Preferences::default(),
+        vec![("fact-window", "0.1.0".into())],
+    )
 }
 
 fn knowing(known: Known) -> Model {
@@ -383,7 +405,9 @@ fn cards(model: &Model) -> Vec<String> {
 
 fn pressed(model: &Model, label: &str) -> Button {
     let all = buttons(&blocks(model, &english(), CLOCK));
-    all.into_iter().find(|button| button.label == label).unwrap()
+    all.into_iter()
+        .find(|button| button.label == label)
+        .unwrap()
 }
 
 fn buttons(blocks: &[Block]) -> Vec<Button> {

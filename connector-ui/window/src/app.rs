@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use connector_client::Service;
+use connector_platform::paths::Paths;
 use connector_ui::notices::Notice;
 use connector_ui::pages::{self, Act, Effect, Model, News, Page};
 use connector_ui::preferences::{self, Preferences};
@@ -75,18 +76,16 @@ impl App {
     pub(crate) fn start(
         context: &egui::Context,
         service: Arc<Service>,
-        socket: Option<PathBuf>,
         door: Option<PathBuf>,
         errand: Errand,
     ) -> Self {
         let language = Language::choose(locales());
-        let shown = socket.clone();
-        let (heard, effects) = feed::start(context.clone(), service, language, socket, door);
+        let named = service.named_socket().map(PathBuf::from);
+        let (heard, effects) = feed::start(context.clone(), service, language, door);
         let path = preferences::path();
         let preferences = path.as_deref().map(Preferences::load).unwrap_or_default();
         let mut about = vec![("fact-window", env!("CARGO_PKG_VERSION").to_owned())];
-        let named = shown.or_else(|| std::env::var_os("ZTNA_SOCKET").map(PathBuf::from));
-        let endpoint = named.unwrap_or_else(connector_platform::paths::Paths::client_socket);
+        let endpoint = named.unwrap_or_else(Paths::client_socket);
         about.push(("fact-socket", endpoint.display().to_string()));
         about.extend(path.map(|path| ("fact-preferences", path.display().to_string())));
         let model = Model::new(preferences, about);
@@ -127,9 +126,8 @@ impl App {
         }
         let waits = match &self.errand {
             None => false,
-            Some(Errand::Request(_) | Errand::Resource(_) | Errand::RunChecks) => {
-                !self.model.has_resources()
-            }
+            Some(Errand::Request(_) | Errand::Resource(_)) => !self.model.has_resources(),
+            Some(Errand::RunChecks) => !self.model.is_running(),
             Some(Errand::Open | Errand::Page(_)) => false,
         };
         if let Some(errand) = self.errand.take_if(|_| !waits) {
@@ -193,7 +191,9 @@ impl App {
         };
         match effect {
             Effect::Copy(text) => {
-                let title = self.texts.say_with("copied", [("text", text.as_str().into())]);
+                let title = self
+                    .texts
+                    .say_with("copied", [("text", text.as_str().into())]);
                 self.model.hear(News::Notice(notice(title, String::new())));
                 context.copy_text(text);
             }

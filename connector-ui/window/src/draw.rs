@@ -19,6 +19,8 @@ pub(crate) struct Painter {
     icons: HashMap<(Icon, u8), TextureHandle>,
     wants_search: bool,
     shown: Option<Page>,
+    /// The card that was open when the page was drawn last.
+    open: Option<String>,
 }
 
 impl Painter {
@@ -48,7 +50,9 @@ impl Painter {
             let page = model.page();
             let is_new = self.shown.replace(page) != Some(page);
             // Each page has its own place in it, and begins at its top.
-            let mut area = ScrollArea::vertical().id_salt(page.name()).auto_shrink(false);
+            let mut area = ScrollArea::vertical()
+                .id_salt(page.name())
+                .auto_shrink(false);
             if is_new {
                 area = area.vertical_scroll_offset(0.0);
             }
@@ -106,7 +110,9 @@ impl Painter {
     }
 
     fn card(&mut self, ui: &mut Ui, card: &Card, texts: &Texts, acts: &mut Vec<Act>) {
-        ui.push_id(&card.id, |ui| {
+        let is_open = !card.inside.is_empty();
+        let was_open = self.open.as_deref() == Some(card.id.as_str());
+        let drawn = ui.push_id(&card.id, |ui| {
             box_of(ui).show(ui, |ui| {
                 ui.set_width(ui.available_width());
                 ui.horizontal_top(|ui| {
@@ -124,9 +130,17 @@ impl Painter {
                 });
             });
         });
+        match (was_open, is_open) {
+            (false, true) => {
+                drawn.response.scroll_to_me(None);
+                self.open = Some(card.id.clone());
+            }
+            (true, false) => self.open = None,
+            (true, true) | (false, false) => {}
+        }
     }
 
-    fn field(&mut self, ui: &mut Ui, field: &Field, acts: &mut Vec<Act>) {
+    fn field(&self, ui: &mut Ui, field: &Field, acts: &mut Vec<Act>) {
         let label = ui.add(Label::new(RichText::new(&field.label).weak()).wrap());
         let mut text = field.text.clone();
         let id = Id::unique(("field", field.label.as_str()));
@@ -157,7 +171,8 @@ impl Painter {
         });
         let (place, _) = ui.allocate_exact_size(Vec2::splat(f32::from(size)), Sense::hover());
         let whole = egui::Rect::from_min_max(egui::Pos2::ZERO, egui::pos2(1.0, 1.0));
-        ui.painter().image(texture.id(), place, whole, Color32::WHITE);
+        ui.painter()
+            .image(texture.id(), place, whole, Color32::WHITE);
     }
 }
 
@@ -197,7 +212,9 @@ fn one_of_pages(ui: &mut Ui, model: &Model, texts: &Texts, acts: &mut Vec<Act>) 
                     }
                 }
             });
-        shown.response.widget_info(|| WidgetInfo::labeled(Role::ComboBox, true, &label));
+        shown
+            .response
+            .widget_info(|| WidgetInfo::labeled(Role::ComboBox, true, &label));
     });
     ui.add_space(4.0);
 }
@@ -226,7 +243,7 @@ fn title(ui: &mut Ui, card: &Card, acts: &mut Vec<Act>) {
         let text = RichText::new(&card.title).strong();
         if card.can_open {
             let is_open = !card.inside.is_empty();
-            let response = ui.add(egui::Link::new(text));
+            let response = ui.add(egui::Link::new(text.underline()));
             response.widget_info(|| {
                 let name = format!("{}, {}", card.title, card.word);
                 WidgetInfo::selected(Role::DisclosureTriangle, true, is_open, name)

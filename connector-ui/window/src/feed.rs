@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use connector_client::{ONE_ANSWER, Service, ServiceError};
+use connector_client::{ONE_ANSWER, Service, ServiceError, companion};
 use connector_ipc::{Reply, Request};
 use connector_ui::choices::Choices;
 use connector_ui::link;
@@ -37,7 +37,6 @@ pub(crate) fn start(
     context: egui::Context,
     service: Arc<Service>,
     language: Language,
-    socket: Option<PathBuf>,
     door: Option<PathBuf>,
 ) -> (Receiver<Heard>, mpsc::Sender<Effect>) {
     let (tell, heard) = channel();
@@ -52,7 +51,7 @@ pub(crate) fn start(
             .enable_all()
             .build();
         if let Ok(runtime) = runtime {
-            runtime.block_on(run(service, language, socket, door, wanted, tell));
+            runtime.block_on(run(service, language, door, wanted, tell));
         }
     });
     (heard, effects)
@@ -61,7 +60,6 @@ pub(crate) fn start(
 async fn run(
     service: Arc<Service>,
     language: Language,
-    socket: Option<PathBuf>,
     door: Option<PathBuf>,
     mut wanted: mpsc::Receiver<Effect>,
     tell: Tell,
@@ -77,7 +75,9 @@ async fn run(
     beside.spawn(tell_snapshots(snapshots, Arc::clone(&tell)));
     beside.spawn(tell_time(Arc::clone(&tell)));
     if let Some(door) = door {
-        beside.spawn(async move { first::answer(&door, |errand| errands(Heard::Errand(errand))).await });
+        beside.spawn(
+            async move { first::answer(&door, |errand| errands(Heard::Errand(errand))).await },
+        );
     }
     let carry_out = async {
         loop {
@@ -86,7 +86,7 @@ async fn run(
                     None => return,
                     Some(effect) => {
                         while beside.try_join_next().is_some() {}
-                        carry_out(effect, &service, &socket, &mut choices, &mut beside, &texts, &tell);
+                        carry_out(effect, &service, &mut choices, &mut beside, &texts, &tell);
                     }
                 },
                 outcome = choices.next() => tell_outcome(&outcome, &texts, &tell),
@@ -102,7 +102,6 @@ async fn run(
 fn carry_out(
     effect: Effect,
     service: &Arc<Service>,
-    socket: &Option<PathBuf>,
     choices: &mut Choices,
     beside: &mut JoinSet<()>,
     texts: &Texts,
@@ -111,7 +110,7 @@ fn carry_out(
     let (service, tell) = (Arc::clone(service), Arc::clone(tell));
     match effect {
         Effect::Bundle { anonymized } => {
-            let job = Bundle::new(anonymized, socket.clone());
+            let job = Bundle::new(anonymized, &service);
             beside.spawn(async move {
                 let written = tokio::task::spawn_blocking(move || job.write()).await;
                 let written = written.unwrap_or_else(|error| Err(Some(error.to_string())));
@@ -212,19 +211,19 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn new(anonymized: bool, socket: Option<PathBuf>) -> Self {
+    fn new(anonymized: bool, service: &Service) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let seconds = since.unwrap_or_default().as_secs();
         let home = ["HOME", "USERPROFILE"].into_iter().find_map(env::var_os);
         let folder = home.map_or_else(env::temp_dir, PathBuf::from);
         let path = folder.join(format!("ztna-debug-{seconds}.tar"));
-        let command = beside("ztna").map(|program| {
+        let command = companion("ztna").map(|program| {
             let mut command = Command::new(program);
             command.args(["debug", "bundle", "--output"]).arg(&path);
             if anonymized {
                 command.arg("--anonymize");
             }
-            if let Some(socket) = socket {
+            if let Some(socket) = service.named_socket() {
                 command.arg("--socket").arg(socket);
             }
             command
@@ -244,16 +243,6 @@ impl Bundle {
             false => Err(Some(String::from_utf8_lossy(&output.stderr).into_owned())),
         }
     }
-}
-
-/// Returns a program that is installed beside this one, and nowhere else.
-fn beside(name: &str) -> Option<PathBuf> {
-    let this = env::current_exe().ok()?;
-    let mut program = this.with_file_name(name);
-    if let Some(extension) = this.extension() {
-        program.set_extension(extension);
-    }
-    program.is_file().then_some(program)
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Sizes and colours.
 
 use connector_ui::preferences::Theme;
-use eframe::egui::{self, Color32, FontId, TextStyle, Vec2};
+use eframe::egui::{self, Color32, FontId, Stroke, TextStyle, Vec2};
 
 /// Sets sizes and colours for the whole window.
 pub(crate) fn dress(context: &egui::Context, theme: Theme) {
@@ -27,10 +27,12 @@ pub(crate) fn dress(context: &egui::Context, theme: Theme) {
     context.style_mut_of(egui::Theme::Dark, |style| {
         style.visuals.override_text_color = Some(Color32::from_gray(225));
         style.visuals.weak_text_color = Some(Color32::from_gray(175));
+        style.visuals.widgets.inactive.bg_stroke = Stroke::new(1.0, Color32::from_gray(95));
     });
     context.style_mut_of(egui::Theme::Light, |style| {
         style.visuals.override_text_color = Some(Color32::from_gray(25));
         style.visuals.weak_text_color = Some(Color32::from_gray(85));
+        style.visuals.widgets.inactive.bg_stroke = Stroke::new(1.0, Color32::from_gray(150));
     });
     choose(context, theme);
 }

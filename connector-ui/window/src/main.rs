@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<()> {
         First::This(door) => door,
     };
     let client = concat!("ztna-window ", env!("CARGO_PKG_VERSION"));
-    let service = Arc::new(Service::new(client, options.socket.clone(), None));
+    let service = Arc::new(Service::new(client, options.socket, None));
     let viewport = egui::ViewportBuilder::default()
         .with_app_id("ztna-window")
         .with_icon(icon())
@@ -90,7 +90,7 @@ fn main() -> anyhow::Result<()> {
         ..eframe::NativeOptions::default()
     };
     let start = move |context: &eframe::CreationContext<'_>| {
-        let app = App::start(&context.egui_ctx, service, options.socket, first, errand);
+        let app = App::start(&context.egui_ctx, service, first, errand);
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native(TITLE, native, Box::new(start)).map_err(|error| {

@@ -81,10 +81,14 @@ fn keys_lead_to_each_page_into_the_search_and_back() {
     window.say_everything();
     window.harness.run();
 
-    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
+    window
+        .harness
+        .key_press_modifiers(Modifiers::COMMAND, Key::Num2);
     window.harness.run();
     let page = window.model().page();
-    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
+    window
+        .harness
+        .key_press_modifiers(Modifiers::COMMAND, Key::F);
     window.harness.run();
     window.harness.event(egui::Event::Text("payroll".into()));
     window.harness.run();
@@ -119,7 +123,11 @@ fn a_service_that_goes_and_comes_back_is_seen() {
 fn what_is_pressed_goes_to_the_service_and_to_nobody_else() {
     let mut window = Window::open(Language::English, egui::Theme::Light, LARGE);
     window.say_everything();
-    window.harness.state_mut().model.act(Act::Go(Page::Diagnostics));
+    window
+        .harness
+        .state_mut()
+        .model
+        .act(Act::Go(Page::Diagnostics));
     window.harness.run();
 
     window.harness.get_by_label("Run checks").click();
@@ -147,7 +155,10 @@ fn a_reason_is_written_by_keyboard_alone() {
     window.harness.run();
 
     let sent = format!("{:?}", window.effects.try_recv());
-    assert!(sent.contains("payroll.corp.test") && sent.contains("Pay day"), "{sent}");
+    assert!(
+        sent.contains("payroll.corp.test") && sent.contains("Pay day"),
+        "{sent}"
+    );
 }
 
 #[test]
@@ -211,7 +222,14 @@ impl Window {
         let (wanted, effects) = tokio::sync::mpsc::channel(8);
         let about = vec![("fact-window", "0.1.0".to_owned())];
         let model = Model::new(Preferences::default(), about);
-        let app = App::new(model, Texts::new(language), heard, wanted, || CLOCK, Errand::Open);
+        let app = App::new(
+            model,
+            Texts::new(language),
+            heard,
+            wanted,
+            || CLOCK,
+            Errand::Open,
+        );
         let draw = |ui: &mut egui::Ui, app: &mut App| {
             app.hear(ui.ctx());
             app.draw(ui);

@@ -42,6 +42,7 @@ pub(crate) const STAGES: &[Stage] = &[
         rustdoc,
     ),
     stage("deny", "dependencies have allowed licences, sources", deny),
+    stage("window", "the window is drawn as its pages say", window),
     stage("windows", "the workspace type-checks for Windows", windows),
     stage("macos", "the workspace type-checks for macOS", macos),
     stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
@@ -128,6 +129,20 @@ fn deny(workspace: &Workspace) -> anyhow::Result<()> {
             "sources",
         ])
         .current_dir(workspace.root()))
+}
+
+// A workspace of its own, with a lock file and a folder for what is built of its own.
+fn window(workspace: &Workspace) -> anyhow::Result<()> {
+    let cargo = |line: &str| {
+        let mut command = cargo(workspace, line);
+        command
+            .current_dir(workspace.root().join("connector-ui/window"))
+            .env("CARGO_TARGET_DIR", workspace.target().join("window"));
+        command
+    };
+    run(&mut cargo("fmt --check"))?;
+    run(&mut cargo("clippy --all-targets --locked -- -D warnings"))?;
+    run(&mut cargo("test --locked --no-fail-fast"))
 }
 
 fn windows(workspace: &Workspace) -> anyhow::Result<()> {

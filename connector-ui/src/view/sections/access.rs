@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use connector_client::browser::WebPage;
 use connector_ipc::{
@@ -7,15 +7,22 @@ use connector_ipc::{
 };
 
 use super::super::standing::{answers, is_silent};
-use super::super::{Action, Clock, Entry, Known, broken, one_line, paragraph};
+use super::super::{Action, Clock, Entry, Goal, Known, broken, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
 /// The protected applications, by site.
-pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
+pub(super) fn resources(
+    known: &Known,
+    favourites: &BTreeSet<String>,
+    texts: &Texts,
+) -> Option<Entry> {
     known.status.identity.as_ref()?;
+    let all = known.resources.iter();
+    let (first, others): (Vec<_>, Vec<_>) =
+        all.partition(|resource| favourites.contains(&resource.id));
     let mut sites: BTreeMap<&str, Vec<&ResourceReport>> = BTreeMap::new();
-    for resource in &known.resources {
+    for resource in others {
         sites.entry(&resource.site).or_default().push(resource);
     }
     let mut entries: Vec<Entry> = Vec::new();
@@ -23,7 +30,12 @@ pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
         entries.push(Entry::Text(texts.say("resources-none")));
     }
     let is_only = sites.len() == 1;
-    let mut shown = 0;
+    let some = first.iter().take(MAX_RESOURCES);
+    let mut shown = some.len();
+    entries.extend(some.map(|resource| one(resource, texts)));
+    if !first.is_empty() && !sites.is_empty() {
+        entries.push(Entry::Separator);
+    }
     for (site, resources) in sites.iter().take(MAX_SITES) {
         if !is_only {
             entries.push(Entry::Text(site_label(known, site, texts)));
@@ -68,6 +80,19 @@ fn one(resource: &ResourceReport, texts: &Texts) -> Entry {
             &format!("open-{}", resource.id),
             texts.say("open"),
             Some(Action::OpenPage(page.as_str().to_owned())),
+        ));
+    }
+    let goal = |goal: fn(String) -> Goal| Some(Action::OpenWindow(goal(resource.id.clone())));
+    entries.push(item(
+        &format!("show-{}", resource.id),
+        texts.say("show-resource"),
+        goal(Goal::Resource),
+    ));
+    if resource.state == ResourceState::Denied && plain_name(resource).is_some() {
+        entries.push(item(
+            &format!("ask-{}", resource.id),
+            texts.say("ask-resource"),
+            goal(Goal::Request),
         ));
     }
     Entry::Submenu {
@@ -184,10 +209,20 @@ fn asking(decision: &DecisionReport, known: &Known, texts: &Texts) -> Vec<Entry>
             Some(action),
         )
     };
-    vec![
+    let with_reason = decision.resource.as_ref().map(|resource| {
+        let goal = Goal::Request(resource.clone());
+        let id = format!("request-reason-{}", decision.id);
+        item(
+            &id,
+            texts.say("ask-resource"),
+            Some(Action::OpenWindow(goal)),
+        )
+    });
+    let quick = [
         choice("request-hour", 3600),
         choice("request-day", 8 * 3600),
-    ]
+    ];
+    quick.into_iter().chain(with_reason).collect()
 }
 
 /// Returns the host and the port of `NAME:PORT`.

@@ -1,7 +1,8 @@
+use connector_ui::icon::Colour;
 use connector_ui::pages::Graph;
 use connector_ui::texts::Texts;
 use eframe::egui::{
-    self, Align2, FontId, Label, Pos2, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo,
+    self, Align2, Color32, FontId, Label, Pos2, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo,
 };
 
 /// Draws figures over time, the latest at the right; the words above say the latest one.
@@ -14,13 +15,14 @@ pub(super) fn draw(ui: &mut Ui, graph: &Graph, texts: &Texts) {
     let place = response.rect;
     let visuals = ui.visuals();
     painter.rect_filled(place, 4, visuals.extreme_bg_color);
-    let line = Stroke::new(2.0, visuals.selection.bg_fill);
+    let [red, green, blue] = Colour::Blue.rgb();
+    let line = Stroke::new(2.0, Color32::from_rgb(red, green, blue));
     for stroke in strokes(graph, place.shrink(3.0)) {
         painter.add(egui::Shape::line(stroke, line));
     }
     painter.text(
-        place.right_top() + Vec2::new(-6.0, 3.0),
-        Align2::RIGHT_TOP,
+        place.left_top() + Vec2::new(6.0, 3.0),
+        Align2::LEFT_TOP,
         &graph.top,
         FontId::proportional(11.0),
         visuals.weak_text_color(),
