@@ -103,10 +103,14 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         build.args(["--package", "connector-cli", "--package", "connector-ui"]);
     }
     run(&mut build)?;
-    let built = workspace
-        .target()
-        .join(if args.debug { "debug" } else { "release" });
-    let metadata = metadata(workspace)?;
+    build_window(args, workspace)?;
+    let kind = if args.debug { "debug" } else { "release" };
+    let built = workspace.target().join(kind);
+    let window = workspace.target().join("window").join(kind);
+    let metadata = sbom::merge(
+        metadata(workspace.root())?,
+        metadata(&workspace.root().join(WINDOW))?,
+    );
     let mut version = match &args.version {
         Some(version) => version.clone(),
         None => workspace_version(&metadata)?,
@@ -123,8 +127,12 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
     fs::create_dir_all(&binaries)?;
     let mut libc = String::new();
     for program in PROGRAMS {
+        let folder = match program {
+            "ztna-window" => &window,
+            _ => &built,
+        };
         let stripped = binaries.join(program);
-        fs::copy(built.join(program), &stripped)?;
+        fs::copy(folder.join(program), &stripped)?;
         run(std::process::Command::new("strip")
             .arg("--strip-all")
             .arg(&stripped))?;
@@ -144,6 +152,19 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         metadata,
         libc,
     })
+}
+
+/// Builds the window, which is a workspace of its own.
+fn build_window(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build
+        .args(["build", "--locked"])
+        .current_dir(workspace.root().join(WINDOW))
+        .env("CARGO_TARGET_DIR", workspace.target().join("window"));
+    if !args.debug {
+        build.arg("--release");
+    }
+    run(&mut build)
 }
 
 /// Makes a package, and again elsewhere: both must be the same, byte by byte.
@@ -171,7 +192,7 @@ fn twice(
     Ok(made)
 }
 
-fn metadata(workspace: &Workspace) -> anyhow::Result<Value> {
+fn metadata(folder: &Path) -> anyhow::Result<Value> {
     let target = output(std::process::Command::new("rustc").arg("-vV"))
         .and_then(|text| {
             let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
@@ -182,7 +203,7 @@ fn metadata(workspace: &Workspace) -> anyhow::Result<Value> {
         cargo()
             .args(["metadata", "--locked", "--format-version", "1"])
             .args(["--filter-platform", &target])
-            .current_dir(workspace.root()),
+            .current_dir(folder),
     )
     .context("cargo does not describe the workspace")?;
     Ok(serde_json::from_str(&text)?)
@@ -216,7 +237,10 @@ fn epoch(workspace: &Workspace) -> anyhow::Result<u64> {
 }
 
 /// What is installed.
-const PROGRAMS: [&str; 3] = ["ztnad", "ztna", "ztna-tray"];
+const PROGRAMS: [&str; 4] = ["ztnad", "ztna", "ztna-tray", "ztna-window"];
+
+/// Where the window's workspace is.
+const WINDOW: &str = "connector-ui/window";
 
 /// The budget of the service's program, stripped.
 const LARGEST_SERVICE: u64 = 15_000_000;

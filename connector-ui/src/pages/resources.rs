@@ -87,7 +87,7 @@ fn card(resource: &ResourceReport, model: &Model, texts: &Texts, clock: Clock) -
         let open = Action::OpenPage(page.as_str().to_owned());
         buttons.push(button("open", Act::Choose(open)));
     }
-    if let Some(name) = address.or(resource.names.first().map(String::as_str)) {
+    if let Some(name) = address.or_else(|| resource.names.first().map(String::as_str)) {
         buttons.push(button("copy-address", Act::Copy(name.to_owned())));
     }
     let favour = match model.preferences.favourites.contains(&resource.id) {

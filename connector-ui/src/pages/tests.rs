@@ -387,18 +387,22 @@ fn diagnosis() -> DiagnosisReport {
 
 fn headings(model: &Model) -> Vec<String> {
     let blocks = blocks(model, &english(), CLOCK);
-    let headings = blocks.into_iter().filter_map(|block| match block {
-        Block::Heading(text) => Some(text.split(" – ").next().unwrap_or_default().to_owned()),
-        _ => None,
+    let headings = blocks.into_iter().filter_map(|block| {
+        let Block::Heading(text) = block else {
+            return None;
+        };
+        Some(text.split(" – ").next().unwrap_or_default().to_owned())
     });
     headings.collect()
 }
 
 fn cards(model: &Model) -> Vec<String> {
     let blocks = blocks(model, &english(), CLOCK);
-    let cards = blocks.into_iter().filter_map(|block| match block {
-        Block::Card(card) => Some(format!("{} – {}", card.title, card.word)),
-        _ => None,
+    let cards = blocks.into_iter().filter_map(|block| {
+        let Block::Card(card) = block else {
+            return None;
+        };
+        Some(format!("{} – {}", card.title, card.word))
     });
     cards.collect()
 }
@@ -414,7 +418,13 @@ fn buttons(blocks: &[Block]) -> Vec<Button> {
     let of = |block: &Block| match block {
         Block::Buttons(buttons) => buttons.clone(),
         Block::Card(card) => [card.buttons.clone(), buttons(&card.inside)].concat(),
-        _ => Vec::new(),
+        Block::Choice(_)
+        | Block::Facts(_)
+        | Block::Field(_)
+        | Block::Graph(_)
+        | Block::Heading(_)
+        | Block::Standing { .. }
+        | Block::Text(_) => Vec::new(),
     };
     blocks.iter().flat_map(of).collect()
 }

@@ -349,7 +349,7 @@ fn favourites_come_before_the_networks() {
 
     let resources = menu.entries.iter().find_map(|entry| match entry {
         Entry::Submenu { id, entries, .. } if id == "resources" => Some(entries),
-        _ => None,
+        Entry::Item(_) | Entry::Separator | Entry::Submenu { .. } | Entry::Text(_) => None,
     });
     let [
         Entry::Submenu { id: first, .. },

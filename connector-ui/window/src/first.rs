@@ -25,14 +25,21 @@ pub(crate) fn window(socket: Option<&Path>, errand: &Errand) -> First {
         return First::This(None);
     };
     let door = door.socket.with_file_name("window.sock");
+    match is_heard(&door, errand) {
+        true => First::Another,
+        false => First::This(Some(door)),
+    }
+}
+
+/// Returns whether a window behind the door takes the errand.
+fn is_heard(door: &Path, errand: &Errand) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let sent = runtime.map(|runtime| runtime.block_on(timeout(PATIENCE, knock(&door, errand))));
-    match sent {
-        Ok(Ok(Ok(()))) => First::Another,
-        Ok(Ok(Err(_)) | Err(_)) | Err(_) => First::This(Some(door)),
-    }
+    runtime.is_ok_and(|runtime| {
+        let sent = async { timeout(PATIENCE, knock(door, errand)).await };
+        matches!(runtime.block_on(sent), Ok(Ok(())))
+    })
 }
 
 async fn knock(door: &Path, errand: &Errand) -> anyhow::Result<()> {
@@ -71,3 +78,35 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An errand is a word and a name.
 const LONGEST_LINE: u64 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_second_window_sends_the_first_where_it_was_to_go_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = folder.path().join("run/window.sock");
+        let errand = Errand::Request("payroll".into());
+        assert!(!is_heard(&door, &errand), "there is no window yet");
+        let (tell, told) = channel();
+        let behind = door.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(answer(&behind, |errand| tell.send(errand).unwrap()));
+        });
+
+        let deadline = Instant::now() + 10 * PATIENCE;
+        while !is_heard(&door, &errand) {
+            assert!(Instant::now() < deadline, "nobody opened");
+        }
+
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(errand));
+    }
+}

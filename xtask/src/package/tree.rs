@@ -137,8 +137,12 @@ fn compress(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the files of `installers/linux` go.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("ztna-tray.desktop", "etc/xdg/autostart/ztna-tray.desktop"),
+    (
+        "ztna-window.desktop",
+        "usr/share/applications/ztna-window.desktop",
+    ),
     ("environment", "etc/default/ztna"),
     ("polkit.rules", "usr/share/polkit-1/rules.d/50-ztna.rules"),
     ("sysusers.conf", "usr/lib/sysusers.d/ztna.conf"),
@@ -161,7 +165,12 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// The packages that the programs are built from.
-const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
+const PARTS: [&str; 4] = [
+    "connector-cli",
+    "connector-service",
+    "connector-ui",
+    "connector-window",
+];
 
 const COPYRIGHT: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/

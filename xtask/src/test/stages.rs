@@ -118,17 +118,17 @@ fn rustdoc(workspace: &Workspace) -> anyhow::Result<()> {
 
 fn deny(workspace: &Workspace) -> anyhow::Result<()> {
     let program = tools::cargo_deny(workspace)?;
-    run(Command::new(program)
-        .args([
-            "--workspace",
-            "--all-features",
-            "--locked",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ])
-        .current_dir(workspace.root()))
+    let check = |manifest: &str| {
+        let mut command = Command::new(&program);
+        command
+            .args(["--manifest-path", manifest, "--config", "deny.toml"])
+            .args(["--workspace", "--all-features", "--locked"])
+            .args(["check", "bans", "licenses", "sources"])
+            .current_dir(workspace.root());
+        command
+    };
+    run(&mut check("Cargo.toml"))?;
+    run(&mut check("connector-ui/window/Cargo.toml"))
 }
 
 // A workspace of its own, with a lock file and a folder for what is built of its own.
