@@ -18,18 +18,13 @@ session = Sitzung
 sign-in-why = Melden Sie sich an, um die Anwendungen Ihrer Firma zu erreichen.
 see-device = Zeigen, was zu beheben ist
 see-diagnostics = Die Ursache suchen
-pause-means = Solange er ausgeschaltet ist, sind geschützte Anwendungen nicht erreichbar.
+pause-means = Solange der Connector ausgeschaltet ist, sind geschützte Anwendungen nicht erreichbar.
 requests = Ihre Anträge
 traffic = Datenverkehr
 traffic-down = Empfangen: { $rate }
 traffic-up = Senden: { $rate }
 traffic-delay = Nach „{ $site }“ und zurück: { $time }
 per-second = { $amount }/s
-flows =
-    { $count ->
-        [one] eine
-       *[other] { $count }
-    }
 carried = { $down } empfangen, { $up } gesendet
 graph-name = { $label }, über zwei Minuten
 

@@ -18,18 +18,13 @@ session = Session
 sign-in-why = Sign in to reach your company's applications.
 see-device = See what to mend
 see-diagnostics = Look for the cause
-pause-means = While it is off, protected applications cannot be reached.
+pause-means = While the connector is off, protected applications cannot be reached.
 requests = What you asked for
 traffic = Traffic
 traffic-down = Receiving { $rate }
 traffic-up = Sending { $rate }
 traffic-delay = To “{ $site }” and back: { $time }
 per-second = { $amount }/s
-flows =
-    { $count ->
-        [one] one
-       *[other] { $count }
-    }
 carried = { $down } received, { $up } sent
 graph-name = { $label }, over two minutes
 

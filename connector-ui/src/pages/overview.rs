@@ -148,10 +148,7 @@ fn traffic(model: &Model, known: &Known, texts: &Texts) -> Vec<Block> {
             .into_iter()
             .map(Block::Graph),
     );
-    let mut facts = vec![(
-        texts.say("fact-flows"),
-        texts.say_with("flows", [("count", tunnel.open_flows.into())]),
-    )];
+    let mut facts = vec![(texts.say("fact-flows"), tunnel.open_flows.to_string())];
     for site in &tunnel.sites {
         let gateways = || site.gateways.iter();
         let carried = texts.say_with(
