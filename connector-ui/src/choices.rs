@@ -1,18 +1,21 @@
 //! Carries out what the person chose.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use connector_client::browser::{Opener, WebPage};
-use connector_client::{ONE_SIGN_IN, Service, ServiceError};
+use connector_client::{ONE_SIGN_IN, Service, ServiceError, companion};
 use connector_ipc::{Reply, Request};
-use connector_ui::notices::Notice;
-use connector_ui::texts::Texts;
-use connector_ui::view::{Action, Clock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::notices::Notice;
+use crate::texts::Texts;
+use crate::view::{Action, Clock, Goal};
+
 /// What was chosen and is under way.
-pub(crate) struct Choices {
+#[derive(Debug)]
+pub struct Choices {
     service: Arc<Service>,
     /// Says that everything may have changed.
     again: watch::Sender<()>,
@@ -23,7 +26,8 @@ pub(crate) struct Choices {
 }
 
 /// What came of it.
-pub(crate) enum Outcome {
+#[derive(Debug)]
+pub enum Outcome {
     /// The request for access waits for an answer.
     Asked,
     /// The person has to open a page themselves.
@@ -32,10 +36,14 @@ pub(crate) enum Outcome {
     Done,
     /// It was not carried out.
     Failed(ServiceError),
+    /// There is no window to open.
+    NoWindow,
 }
 
 impl Choices {
-    pub(crate) fn new(service: Arc<Service>, again: watch::Sender<()>) -> Self {
+    /// Asks `service`; says by `again` when everything may have changed.
+    #[must_use]
+    pub fn new(service: Arc<Service>, again: watch::Sender<()>) -> Self {
         let (tell, told) = mpsc::channel(MAX_OUTCOMES);
         Self {
             service,
@@ -48,11 +56,12 @@ impl Choices {
     }
 
     /// Starts to carry out `action`; returns the outcome if it is done at once.
-    pub(crate) fn start(&mut self, action: Action, texts: &Texts, clock: Clock) -> Option<Outcome> {
+    pub fn start(&mut self, action: Action, clock: Clock) -> Option<Outcome> {
         let request = match action {
             Action::CheckAgain => Request::Posture { refresh: true },
             Action::Connect => Request::Up,
             Action::OpenPage(page) => return Some(open(WebPage::new(page)?)),
+            Action::OpenWindow(goal) => return Some(open_window(&self.service, &goal)),
             Action::Pause(length) => Request::Down {
                 seconds: length.seconds(clock),
                 reason: None,
@@ -61,11 +70,12 @@ impl Choices {
             Action::RequestAccess {
                 host,
                 port,
+                reason,
                 seconds,
             } => Request::RequestAccess {
                 host,
                 port,
-                reason: texts.say("request-reason"),
+                reason,
                 seconds,
             },
             Action::SignIn => {
@@ -89,7 +99,7 @@ impl Choices {
     }
 
     /// Waits for the next outcome.
-    pub(crate) async fn next(&mut self) -> Outcome {
+    pub async fn next(&mut self) -> Outcome {
         match self.told.recv().await {
             Some(outcome) => {
                 self.again.send_replace(());
@@ -141,9 +151,34 @@ fn open(page: WebPage) -> Outcome {
     }
 }
 
+/// Opens the window beside this program; one that is open goes where this one was to go.
+fn open_window(service: &Service, goal: &Goal) -> Outcome {
+    let Some(program) = companion("ztna-window") else {
+        return Outcome::NoWindow;
+    };
+    let mut command = Command::new(program);
+    if let Some(socket) = service.named_socket() {
+        command.arg("--socket").arg(socket);
+    }
+    command.args(goal.argument());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match command.spawn() {
+        Ok(mut window) => {
+            // Somebody has to hear how it ended, or the system keeps it in mind.
+            std::thread::spawn(move || window.wait());
+            Outcome::Done
+        }
+        Err(_) => Outcome::NoWindow,
+    }
+}
+
 impl Outcome {
     /// Returns what the person has to be told, if anything.
-    pub(crate) fn notice(&self, texts: &Texts) -> Option<Notice> {
+    #[must_use]
+    pub fn notice(&self, texts: &Texts) -> Option<Notice> {
         let (title, body) = match self {
             Self::Asked => (
                 texts.say("notice-requested-title"),
@@ -154,6 +189,10 @@ impl Outcome {
                 texts.say_with("notice-browser-body", [("page", page.as_str().into())]),
             ),
             Self::Done => return None,
+            Self::NoWindow => (
+                texts.say("notice-window-title"),
+                texts.say("notice-window-body"),
+            ),
             Self::Failed(error) => (texts.say("notice-failed-title"), error.to_string()),
         };
         Some(Notice {

@@ -8,13 +8,14 @@ use connector_client::{ONE_ANSWER, Replies, Service, ServiceError};
 use connector_ipc::{
     AccessRequestReport, AccessRequestStatus, DecisionReport, Reply, Request, Status,
 };
-use connector_ui::view::{Known, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::view::{Known, Snapshot};
+
 /// Shows what the service says, for ever; `asked` says when to look at everything again.
-pub(crate) async fn follow(
+pub async fn follow(
     service: &Arc<Service>,
     shown: &watch::Sender<Snapshot>,
     mut asked: watch::Receiver<()>,

@@ -3,22 +3,23 @@
 //! It shows what the service says and carries out what the person chooses. It decides nothing,
 //! keeps nothing, and sees no token.
 
-mod choices;
 mod desktop;
-mod link;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use connector_client::Service;
+use connector_ui::choices::{Choices, Outcome};
+use connector_ui::link;
 use connector_ui::notices::Notices;
+use connector_ui::preferences::{self, Preferences};
 use connector_ui::texts::{Language, Texts};
 use connector_ui::view::{self, Action, Clock, Snapshot};
 use tokio::sync::{mpsc, watch};
 
-use crate::choices::{Choices, Outcome};
 use crate::desktop::Desktop;
 
 /// The connector's icon: shows how it is, and steers it.
@@ -41,7 +42,12 @@ fn main() -> anyhow::Result<()> {
     let client = concat!("ztna-tray ", env!("CARGO_PKG_VERSION"));
     let service = Arc::new(Service::new(client, options.socket, None));
     let language = Language::choose(desktop::locales());
-    let first = view::menu(&Snapshot::NotRunning, &Texts::new(language), clock());
+    let first = view::menu(
+        &Snapshot::NotRunning,
+        &BTreeSet::new(),
+        &Texts::new(language),
+        clock(),
+    );
     let at_login = options.at_login;
     desktop::run(first, move |desktop, choices| async move {
         let (shown, snapshots) = watch::channel(Snapshot::NotRunning);
@@ -126,8 +132,11 @@ impl Tray {
 
     async fn show(&mut self, after: Snapshot) {
         let clock = clock();
+        let path = preferences::path();
+        let favourites = path.map(|path| Preferences::load(&path).favourites);
+        let favourites = favourites.unwrap_or_default();
         self.desktop
-            .change(view::menu(&after, &self.texts, clock))
+            .change(view::menu(&after, &favourites, &self.texts, clock))
             .await;
         let notices = self
             .notices
@@ -142,7 +151,7 @@ impl Tray {
         if action == Action::SignOut {
             self.notices.person_signs_out(clock());
         }
-        if let Some(outcome) = self.choices.start(action, &self.texts, clock()) {
+        if let Some(outcome) = self.choices.start(action, clock()) {
             self.report(outcome).await;
         }
     }

@@ -33,10 +33,16 @@ impl Language {
         }
     }
 
-    const fn source(self) -> &'static str {
+    const fn sources(self) -> [&'static str; 2] {
         match self {
-            Self::English => include_str!("../locales/en/tray.ftl"),
-            Self::German => include_str!("../locales/de/tray.ftl"),
+            Self::English => [
+                include_str!("../locales/en/tray.ftl"),
+                include_str!("../locales/en/window.ftl"),
+            ],
+            Self::German => [
+                include_str!("../locales/de/tray.ftl"),
+                include_str!("../locales/de/window.ftl"),
+            ],
         }
     }
 }
@@ -56,9 +62,11 @@ impl Texts {
         // Marks around what is filled in would be shown as boxes by some panels.
         bundle.set_use_isolating(false);
         // Mistakes in a file are for the tests to find; what can be read is used.
-        let resource = FluentResource::try_new(language.source().to_owned());
-        let resource = resource.unwrap_or_else(|(readable, _)| readable);
-        let _ = bundle.add_resource(resource);
+        for source in language.sources() {
+            let resource = FluentResource::try_new(source.to_owned());
+            let resource = resource.unwrap_or_else(|(readable, _)| readable);
+            let _ = bundle.add_resource(resource);
+        }
         Self { language, bundle }
     }
 

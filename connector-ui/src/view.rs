@@ -1,9 +1,11 @@
 //! What the tray's menu is, as a pure function of what the service says.
 
-mod sections;
+pub(crate) mod sections;
 mod standing;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
@@ -19,6 +21,17 @@ pub enum Snapshot {
     NotRunning,
     /// It does, and said this.
     Running(Box<Known>),
+}
+
+impl Snapshot {
+    /// Returns what the service said, if it answers.
+    #[must_use]
+    pub fn known(&self) -> Option<&Known> {
+        match self {
+            Self::NotRunning => None,
+            Self::Running(known) => Some(known),
+        }
+    }
 }
 
 /// What the service said.
@@ -66,9 +79,28 @@ impl Clock {
     }
 
     /// Returns a time that the service wrote as the person's clocks show it, as in `17:05`.
-    fn time_of_day(self, stamp: &str) -> Option<String> {
+    pub(crate) fn time_of_day(self, stamp: &str) -> Option<String> {
         let seconds = (connector_client::unix_seconds(stamp)? + self.ahead).rem_euclid(86_400);
         Some(format!("{:02}:{:02}", seconds / 3600, seconds / 60 % 60))
+    }
+
+    /// Returns a time that the service wrote as the person's clocks show it, to the second, and
+    /// with the day if it is not today.
+    pub(crate) fn moment(self, stamp: &str) -> Option<String> {
+        let seconds = connector_client::unix_seconds(stamp)? + self.ahead;
+        let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let time = format!(
+            "{:02}:{:02}:{:02}",
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        );
+        let today = (self.now + self.ahead).div_euclid(86_400);
+        if day == today {
+            return Some(time);
+        }
+        let date = stamp.split('T').next().unwrap_or_default();
+        Some(format!("{date} {time}"))
     }
 
     /// Returns how many seconds are left until the person's next morning.
@@ -136,6 +168,8 @@ pub enum Action {
     Connect,
     /// Opens a page in the browser.
     OpenPage(String),
+    /// Opens the window.
+    OpenWindow(Goal),
     /// Switches the connector off.
     Pause(Break),
     /// Ends the tray, and nothing else.
@@ -146,6 +180,8 @@ pub enum Action {
         host: String,
         /// The port.
         port: Option<u16>,
+        /// Why.
+        reason: String,
         /// For how long.
         seconds: u64,
     },
@@ -153,6 +189,36 @@ pub enum Action {
     SignIn,
     /// Signs out.
     SignOut,
+}
+
+/// What the window is opened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// To write a file for whoever helps.
+    Bundle,
+    /// To run the checks.
+    Checks,
+    /// To see how it is.
+    Overview,
+    /// To ask for access to an application, with a reason.
+    Request(String),
+    /// To see an application, and to copy its address.
+    Resource(String),
+}
+
+impl Goal {
+    /// Returns how the window is told.
+    #[must_use]
+    pub fn argument(&self) -> Option<String> {
+        match self {
+            Self::Bundle => Some("--page=diagnostics".to_owned()),
+            Self::Checks => Some("--run-checks".to_owned()),
+            Self::Overview => None,
+            // One argument, so that no id is taken for an option.
+            Self::Request(id) => Some(format!("--request={id}")),
+            Self::Resource(id) => Some(format!("--resource={id}")),
+        }
+    }
 }
 
 /// How long the connector is to be off.
@@ -178,15 +244,20 @@ impl Break {
     }
 }
 
-/// Returns what the tray shows.
+/// Returns what the tray shows; the applications with ids among `favourites` come first.
 #[must_use]
-pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
-    let state = State::of(snapshot);
-    let headline = texts.say(state.key());
-    let known = match snapshot {
-        Snapshot::NotRunning => None,
-        Snapshot::Running(known) => Some(known.as_ref()),
-    };
+pub fn menu(
+    snapshot: &Snapshot,
+    favourites: &BTreeSet<String>,
+    texts: &Texts,
+    clock: Clock,
+) -> Menu {
+    let Headline {
+        state,
+        headline,
+        details,
+    } = Headline::of(snapshot, texts, clock);
+    let known = snapshot.known();
     let organisation = known.and_then(|known| known.status.organisation.as_deref());
     let tooltip = match organisation {
         Some(organisation) => format!("{headline} · {}", one_line(organisation)),
@@ -194,10 +265,10 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
     };
     let mut header = vec![headline];
     header.extend(organisation.map(one_line));
-    header.extend(sections::details(state, known, texts, clock));
+    header.extend(details);
     let entries = match known {
         None => sections::without_service(texts),
-        Some(known) => sections::with_service(state, known, texts, clock),
+        Some(known) => sections::with_service(state, known, favourites, texts, clock),
     };
     Menu {
         icon: state.icon(),
@@ -205,6 +276,25 @@ pub fn menu(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Menu {
         needs_attention: state.needs_attention(),
         header,
         entries,
+    }
+}
+
+/// How the connector is, in words.
+pub(crate) struct Headline {
+    pub(crate) state: State,
+    pub(crate) headline: String,
+    /// What else there is to read about it.
+    pub(crate) details: Vec<String>,
+}
+
+impl Headline {
+    pub(crate) fn of(snapshot: &Snapshot, texts: &Texts, clock: Clock) -> Self {
+        let state = State::of(snapshot);
+        Self {
+            state,
+            headline: texts.say(state.key()),
+            details: sections::details(state, snapshot.known(), texts, clock),
+        }
     }
 }
 

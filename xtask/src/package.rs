@@ -111,10 +111,15 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         build.args(["--package", "connector-cli", "--package", "connector-ui"]);
     }
     run(&mut build)?;
-    let built = workspace
-        .target()
-        .join(if args.debug { "debug" } else { "release" });
-    let metadata = metadata(workspace, &host()?)?;
+    build_window(args, workspace)?;
+    let kind = if args.debug { "debug" } else { "release" };
+    let built = workspace.target().join(kind);
+    let window = workspace.target().join("window").join(kind);
+    let host = host()?;
+    let metadata = sbom::merge(
+        metadata(workspace.root(), &host)?,
+        metadata(&workspace.root().join(WINDOW), &host)?,
+    );
     let mut version = match &args.version {
         Some(version) => version.clone(),
         None => workspace_version(&metadata)?,
@@ -131,8 +136,12 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
     fs::create_dir_all(&binaries)?;
     let mut libc = String::new();
     for program in PROGRAMS {
+        let folder = match program {
+            "ztna-window" => &window,
+            _ => &built,
+        };
         let stripped = binaries.join(program);
-        fs::copy(built.join(program), &stripped)?;
+        fs::copy(folder.join(program), &stripped)?;
         run(std::process::Command::new("strip")
             .arg("--strip-all")
             .arg(&stripped))?;
@@ -152,6 +161,19 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         metadata,
         libc,
     })
+}
+
+/// Builds the window, which is a workspace of its own.
+fn build_window(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build
+        .args(["build", "--locked"])
+        .current_dir(workspace.root().join(WINDOW))
+        .env("CARGO_TARGET_DIR", workspace.target().join("window"));
+    if !args.debug {
+        build.arg("--release");
+    }
+    run(&mut build)
 }
 
 /// Makes a package, and again elsewhere: both must be the same, byte by byte.
@@ -188,12 +210,12 @@ fn host() -> anyhow::Result<String> {
         .context("rustc does not tell which system this is")
 }
 
-fn metadata(workspace: &Workspace, target: &str) -> anyhow::Result<Value> {
+fn metadata(folder: &Path, target: &str) -> anyhow::Result<Value> {
     let text = output(
         cargo()
             .args(["metadata", "--locked", "--format-version", "1"])
             .args(["--filter-platform", target])
-            .current_dir(workspace.root()),
+            .current_dir(folder),
     )
     .context("cargo does not describe the workspace")?;
     Ok(serde_json::from_str(&text)?)
@@ -227,10 +249,18 @@ fn epoch(workspace: &Workspace) -> anyhow::Result<u64> {
 }
 
 /// What is installed.
-const PROGRAMS: [&str; 3] = ["ztnad", "ztna", "ztna-tray"];
+const PROGRAMS: [&str; 4] = ["ztnad", "ztna", "ztna-tray", "ztna-window"];
+
+/// Where the window's workspace is.
+const WINDOW: &str = "connector-ui/window";
 
 /// The packages that they are built from.
-const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
+const PARTS: [&str; 4] = [
+    "connector-cli",
+    "connector-service",
+    "connector-ui",
+    "connector-window",
+];
 
 /// The budget of the service's program, stripped.
 const LARGEST_SERVICE: u64 = 15_000_000;

@@ -22,8 +22,10 @@ pub mod registration;
 #[cfg(any(windows, test))]
 mod registry;
 pub mod rights;
+#[cfg(feature = "system")]
 pub mod sealing;
 pub mod signals;
+#[cfg(feature = "system")]
 pub mod steering;
 pub mod supervisor;
 pub mod surroundings;

@@ -1,6 +1,6 @@
 //! The conversation with the service.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, io};
 
@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug)]
 pub struct Service {
     socket: PathBuf,
+    /// What was given on the command line.
+    named: Option<PathBuf>,
     /// Whether the socket is the system's, for want of a better one.
     is_fallback: bool,
     timeout: Option<u64>,
@@ -26,14 +28,23 @@ impl Service {
     /// asks, as in `ztna 0.1.0`.
     #[must_use]
     pub fn new(client: &'static str, socket: Option<PathBuf>, timeout: Option<u64>) -> Self {
+        let named = socket.clone();
         let is_named = socket.is_some() || env::var_os("ZTNA_SOCKET").is_some();
         let socket = socket.unwrap_or_else(Paths::client_socket);
         Self {
             is_fallback: !is_named && socket == Paths::system().socket,
             socket,
+            named,
             timeout,
             client,
         }
+    }
+
+    /// Returns the endpoint that was given on the command line, for programs that are to ask the
+    /// same service.
+    #[must_use]
+    pub fn named_socket(&self) -> Option<&Path> {
+        self.named.as_deref()
     }
 
     /// Returns the one reply to `request`.

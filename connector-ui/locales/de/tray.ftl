@@ -41,6 +41,7 @@ sign-in = Anmelden …
 sign-in-again = Anmeldeseite noch einmal öffnen
 sign-out = Abmelden
 
+open-window = Fenster öffnen …
 connect = Einschalten
 pause = Ausschalten
 pause-quarter = Für 15 Minuten
@@ -57,6 +58,8 @@ resources-none = Für Sie gibt es keine
 resource-denied = { $title } – abgelehnt
 resource-permitted = { $title } – offen für Sie
 resource-undecided = { $title }
+show-resource = Adresse kopieren, und mehr …
+ask-resource = Zugang beantragen, mit Begründung …
 site-answers = { $site } – erreicht
 site-silent = { $site } – antwortet nicht
 site-unknown = { $site }
@@ -97,6 +100,8 @@ request-denied = { $title }: Ihre Bitte wurde abgelehnt
 request-pending = { $title }: erbeten, noch nicht beantwortet
 
 help = Hilfe
+help-check = Prüfungen starten …
+help-bundle = Datei für den Support schreiben …
 help-commands = Im Terminal: ztna status, ztna why
 support = Support: { $address }
 version = Version { $version }
@@ -104,6 +109,8 @@ quit = Dieses Menü schließen (der Connector läuft weiter)
 
 notice-browser-title = Ihr Browser lässt sich nicht öffnen
 notice-browser-body = Öffnen Sie diese Seite selbst: { $page }
+notice-window-title = Das Fenster ist nicht installiert
+notice-window-body = Im Terminal zeigen „ztna status“, „ztna resources“ und „ztna doctor“ dasselbe.
 notice-failed-title = Das hat nicht geklappt
 notice-refused-title = „{ $target }“ wurde abgelehnt
 notice-gateway-title = „{ $site }“ antwortet nicht mehr

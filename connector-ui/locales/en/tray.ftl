@@ -41,6 +41,7 @@ sign-in = Sign in…
 sign-in-again = Open the sign-in page again
 sign-out = Sign out
 
+open-window = Open the window…
 connect = Switch on
 pause = Switch off
 pause-quarter = For 15 minutes
@@ -57,6 +58,8 @@ resources-none = There are none for you
 resource-denied = { $title } – refused
 resource-permitted = { $title } – open to you
 resource-undecided = { $title }
+show-resource = Copy its address, and more…
+ask-resource = Ask for access, with a reason…
 site-answers = { $site } – reached
 site-silent = { $site } – does not answer
 site-unknown = { $site }
@@ -97,6 +100,8 @@ request-denied = { $title }: your request was turned down
 request-pending = { $title }: you asked, nobody has answered yet
 
 help = Help
+help-check = Run checks…
+help-bundle = Create a file for your support…
 help-commands = In a terminal: ztna status, ztna why
 support = Support: { $address }
 version = Version { $version }
@@ -104,6 +109,8 @@ quit = Close this menu (the connector goes on)
 
 notice-browser-title = Your browser cannot be opened
 notice-browser-body = Open this page yourself: { $page }
+notice-window-title = The window is not installed
+notice-window-body = In a terminal, “ztna status”, “ztna resources” and “ztna doctor” show the same.
 notice-failed-title = That did not work
 notice-refused-title = “{ $target }” was refused
 notice-gateway-title = “{ $site }” does not answer any more

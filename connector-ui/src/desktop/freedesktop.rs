@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use connector_ui::notices::Notice;
-use connector_ui::view::{Action, Entry, Menu};
+use connector_ui::view::{Action, Entry, Goal, Menu};
 use ksni::menu::{StandardItem, SubMenu};
 use ksni::{Category, Handle, MenuItem, OfflineReason, ToolTip, Tray, TrayMethods};
 use tokio::sync::mpsc;
@@ -137,8 +137,6 @@ struct Icon {
 }
 
 impl Tray for Icon {
-    const MENU_ON_ACTIVATE: bool = true;
-
     fn id(&self) -> String {
         "ztna-tray".to_owned()
     }
@@ -191,6 +189,10 @@ impl Tray for Icon {
     fn menu(&self) -> Vec<MenuItem<Self>> {
         let header = self.menu.header.iter().map(|line| to_read(line));
         header.chain(self.menu.entries.iter().map(item)).collect()
+    }
+
+    fn activate(&mut self, _: i32, _: i32) {
+        let _ = self.chosen.try_send(Action::OpenWindow(Goal::Overview));
     }
 
     fn watcher_offline(&self, _: OfflineReason) -> bool {

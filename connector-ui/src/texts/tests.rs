@@ -14,20 +14,21 @@ fn every_language_has_every_text_with_the_same_things_to_fill_in() {
 #[test]
 fn no_file_has_a_mistake_and_no_text_is_there_twice() {
     for language in BOTH {
-        let resource = FluentResource::try_new(language.source().to_owned());
-        assert!(resource.is_ok(), "{language:?}: {resource:?}");
         let mut bundle = FluentBundle::new(Vec::new());
-        bundle.add_resource(resource.unwrap()).unwrap();
+        for source in language.sources() {
+            let resource = FluentResource::try_new(source.to_owned());
+            assert!(resource.is_ok(), "{language:?}: {resource:?}");
+            bundle.add_resource(resource.unwrap()).unwrap();
+        }
     }
 }
 
 #[test]
 fn every_text_is_used_and_every_text_that_is_used_is_there() {
     let mut sources = String::new();
-    read_sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut sources,
-    );
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    read_sources(&package.join("src"), &mut sources);
+    read_sources(&package.join("window/src"), &mut sources);
     let english = messages(Language::English);
 
     for key in english.keys() {
@@ -119,7 +120,7 @@ const BOTH: [Language; 2] = [Language::English, Language::German];
 fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut current = String::new();
-    for line in language.source().lines() {
+    for line in language.sources().into_iter().flat_map(str::lines) {
         if let Some((key, _)) = line.split_once(" =")
             && key.starts_with(|c: char| c.is_ascii_lowercase())
         {

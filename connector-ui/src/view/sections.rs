@@ -1,13 +1,15 @@
 //! The parts of the menu, from the top down.
 
-mod access;
+pub(crate) mod access;
 mod device;
+
+use std::collections::BTreeSet;
 
 use connector_client::browser::WebPage;
 use connector_ipc::{Identity, ManagedReport, Standing};
 
 use super::standing::{State, Trouble, troubles};
-use super::{Action, Break, Clock, Entry, Item, Known, broken, one_line};
+use super::{Action, Break, Clock, Entry, Goal, Item, Known, broken, one_line};
 use crate::texts::Texts;
 
 /// What there is to read about a state.
@@ -68,16 +70,22 @@ fn paused(known: &Known, texts: &Texts, clock: Clock) -> String {
 
 /// The menu while no service answers.
 pub(super) fn without_service(texts: &Texts) -> Vec<Entry> {
-    vec![Entry::Separator, quit(texts)]
+    vec![Entry::Separator, window(texts), quit(texts)]
 }
 
 /// The menu while one does.
-pub(super) fn with_service(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry> {
-    let mut entries = vec![Entry::Separator];
+pub(super) fn with_service(
+    state: State,
+    known: &Known,
+    favourites: &BTreeSet<String>,
+    texts: &Texts,
+    clock: Clock,
+) -> Vec<Entry> {
+    let mut entries = vec![Entry::Separator, window(texts)];
     entries.extend(person(state, known, texts, clock));
     entries.extend(switch(state, known, texts));
     entries.push(Entry::Separator);
-    entries.extend(access::resources(known, texts));
+    entries.extend(access::resources(known, favourites, texts));
     entries.push(device::device(known, texts));
     entries.extend(access::refused(known, texts, clock));
     entries.push(help(known, texts));
@@ -185,11 +193,18 @@ fn locked(managed: &ManagedReport, texts: &Texts) -> Entry {
 
 fn help(known: &Known, texts: &Texts) -> Entry {
     let status = &known.status;
-    let mut entries = vec![item(
-        "help-check",
-        texts.say("check-again"),
-        Some(Action::CheckAgain),
-    )];
+    let mut entries = vec![
+        item(
+            "help-check",
+            texts.say("help-check"),
+            Some(Action::OpenWindow(Goal::Checks)),
+        ),
+        item(
+            "help-bundle",
+            texts.say("help-bundle"),
+            Some(Action::OpenWindow(Goal::Bundle)),
+        ),
+    ];
     if let Some(support) = &status.support {
         let page = WebPage::new(support.clone());
         let label = texts.say_with("support", [("address", one_line(support).into())]);
@@ -210,6 +225,11 @@ fn help(known: &Known, texts: &Texts) -> Entry {
         label: texts.say("help"),
         entries,
     }
+}
+
+fn window(texts: &Texts) -> Entry {
+    let open = Action::OpenWindow(Goal::Overview);
+    item("open-window", texts.say("open-window"), Some(open))
 }
 
 fn quit(texts: &Texts) -> Entry {

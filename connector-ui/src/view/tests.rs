@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use connector_ipc::{
     AccessRequestStatus, Finding, GatewayState, InterceptionReport, ManagedReport, RecordsReport,
     ResourceState, Standing,
@@ -17,6 +19,7 @@ fn a_connected_device_shows_everything_a_person_can_do() {
             "Connected",
             "Example Corp",
             "---",
+            "[open-window] Open the window…",
             "Signed in as Alice",
             "Ends in 8 hours",
             "[extend] Sign in again to extend it",
@@ -32,11 +35,13 @@ fn a_connected_device_shows_everything_a_person_can_do() {
             "    wiki.corp.test",
             "    tcp/80, tcp/443",
             "    [open-wiki] Open in the browser",
+            "    [show-wiki] Copy its address, and more…",
             "This device: all in order >",
             "  Every check passes",
             "  [check-again] Check again",
             "Help >",
-            "  [help-check] Check again",
+            "  [help-check] Run checks…",
+            "  [help-bundle] Create a file for your support…",
             "  [support] Support: https://help.corp.test",
             "  In a terminal: ztna status, ztna why",
             "  Version 0.1.0",
@@ -72,7 +77,7 @@ fn what_the_administrator_locks_is_seen_with_whose_word_it_is_and_the_way_out() 
     assert!(text.contains("ztna override"), "{text}");
     assert!(lines(&reason).join("\n").contains("--reason"));
     for known in [&locked, &reason] {
-        let menu = menu(&running(known.clone()), &english(), CLOCK);
+        let menu = menu(&running(known.clone()), &BTreeSet::new(), &english(), CLOCK);
         let pauses = |(_, action): &(String, Action)| matches!(action, Action::Pause(_));
         assert!(!actions(&menu).iter().any(pauses));
     }
@@ -144,20 +149,26 @@ fn each_state_says_in_words_what_is_the_case_and_what_holds() {
             Some("Waiting for the configuration."),
         ),
     ] {
-        let header = menu(&running(known), &english(), CLOCK).header;
+        let header = menu(&running(known), &BTreeSet::new(), &english(), CLOCK).header;
         assert_eq!(header[0], state);
         assert_eq!(header.get(2).map(String::as_str), detail, "{state}");
     }
 }
 
 #[test]
-fn without_a_service_there_is_nothing_to_choose_but_to_leave() {
-    let menu = menu(&Snapshot::NotRunning, &english(), CLOCK);
+fn without_a_service_there_is_nothing_to_choose_but_the_window_and_to_leave() {
+    let menu = menu(&Snapshot::NotRunning, &BTreeSet::new(), &english(), CLOCK);
 
     assert_eq!(menu.header[0], "The connector is not running");
     assert_eq!(menu.header.len(), 2, "and what to do");
     assert!(menu.needs_attention);
-    assert_eq!(actions(&menu), [("quit".to_owned(), Action::Quit)]);
+    assert_eq!(
+        actions(&menu),
+        [
+            ("open-window".to_owned(), Action::OpenWindow(Goal::Overview)),
+            ("quit".to_owned(), Action::Quit)
+        ]
+    );
 }
 
 #[test]
@@ -235,12 +246,20 @@ fn every_state_looks_different_unless_it_means_the_same_to_people() {
 
 #[test]
 fn whoever_is_signed_out_can_sign_in_and_nothing_else_about_access() {
-    let menu = menu(&running(signed_out()), &english(), CLOCK);
+    let menu = menu(&running(signed_out()), &BTreeSet::new(), &english(), CLOCK);
 
     let ids: Vec<String> = actions(&menu).into_iter().map(|(id, _)| id).collect();
     assert_eq!(
         ids,
-        ["sign-in", "check-again", "help-check", "support", "quit"]
+        [
+            "open-window",
+            "sign-in",
+            "check-again",
+            "help-check",
+            "help-bundle",
+            "support",
+            "quit"
+        ]
     );
     assert!(menu.needs_attention);
 }
@@ -250,14 +269,19 @@ fn nobody_can_sign_in_before_there_is_a_configuration() {
     let mut known = signed_out();
     known.status.standing = Standing::Starting;
 
-    let menu = menu(&running(known), &english(), CLOCK);
+    let menu = menu(&running(known), &BTreeSet::new(), &english(), CLOCK);
 
     assert!(actions(&menu).iter().all(|(id, _)| id != "sign-in"));
 }
 
 #[test]
 fn what_is_switched_off_can_be_switched_on() {
-    let menu = menu(&running(standing(Standing::Paused)), &english(), CLOCK);
+    let menu = menu(
+        &running(standing(Standing::Paused)),
+        &BTreeSet::new(),
+        &english(),
+        CLOCK,
+    );
 
     assert!(actions(&menu).contains(&("connect".to_owned(), Action::Connect)));
     assert!(
@@ -324,19 +348,58 @@ fn access_can_be_asked_for_where_somebody_can_grant_it_and_only_once() {
     known.refused = vec![refusal("d-1", "wiki.corp.test:80")];
     known.refused[0].said.requestable = Some("Bob".into());
 
-    let before = actions(&menu(&running(known.clone()), &english(), CLOCK));
+    let before = actions(&menu(
+        &running(known.clone()),
+        &BTreeSet::new(),
+        &english(),
+        CLOCK,
+    ));
     known.requests = vec![request("r-1", AccessRequestStatus::Pending)];
-    let after = actions(&menu(&running(known), &english(), CLOCK));
+    let after = actions(&menu(&running(known), &BTreeSet::new(), &english(), CLOCK));
 
     assert!(before.contains(&(
         "request-hour-d-1".into(),
         Action::RequestAccess {
             host: "wiki.corp.test".into(),
             port: Some(80),
+            reason: "Asked for in the menu, where no reason can be given".into(),
             seconds: 3600,
         }
     )));
     assert!(after.iter().all(|(id, _)| !id.starts_with("request")));
+}
+
+#[test]
+fn favourites_come_before_the_networks() {
+    let mut known = connected();
+    known.resources = vec![
+        resource("mail", ResourceState::Undecided),
+        resource("wiki", ResourceState::Denied),
+    ];
+    let favourites = BTreeSet::from(["wiki".to_owned()]);
+
+    let menu = menu(&running(known), &favourites, &english(), CLOCK);
+
+    let resources = menu.entries.iter().find_map(|entry| match entry {
+        Entry::Submenu { id, entries, .. } if id == "resources" => Some(entries),
+        Entry::Item(_) | Entry::Separator | Entry::Submenu { .. } | Entry::Text(_) => None,
+    });
+    let [
+        Entry::Submenu { id: first, .. },
+        Entry::Separator,
+        Entry::Submenu { id: other, .. },
+    ] = resources.unwrap().as_slice()
+    else {
+        panic!("{resources:?}");
+    };
+    assert_eq!(
+        (first.as_str(), other.as_str()),
+        ("resource-wiki", "resource-mail")
+    );
+    assert!(actions(&menu).contains(&(
+        "ask-wiki".into(),
+        Action::OpenWindow(Goal::Request("wiki".into()))
+    )));
 }
 
 #[test]
@@ -363,7 +426,7 @@ fn applications_are_opened_only_where_a_browser_can_and_at_plain_names() {
         let mut known = connected();
         known.resources[0].names = names.iter().map(ToString::to_string).collect();
         known.resources[0].ports = ports.iter().map(ToString::to_string).collect();
-        let menu = menu(&running(known), &english(), CLOCK);
+        let menu = menu(&running(known), &BTreeSet::new(), &english(), CLOCK);
         let mut chosen = actions(&menu).into_iter();
         let (_, action) = chosen.find(|(id, _)| id == "open-wiki")?;
         let Action::OpenPage(page) = action else {
@@ -461,7 +524,12 @@ fn a_break_until_the_morning_ends_at_six_on_the_persons_clock() {
 
 #[test]
 fn the_german_menu_is_german() {
-    let menu = menu(&running(connected()), &Texts::new(Language::German), CLOCK);
+    let menu = menu(
+        &running(connected()),
+        &BTreeSet::new(),
+        &Texts::new(Language::German),
+        CLOCK,
+    );
 
     assert_eq!(menu.header[0], "Verbunden");
     assert!(format!("{menu:?}").contains("Angemeldet als Alice"));
@@ -493,7 +561,7 @@ fn running(known: Known) -> Snapshot {
 
 /// Returns the menu as lines, as a person would read it.
 fn lines(known: &Known) -> Vec<String> {
-    let menu = menu(&running(known.clone()), &english(), CLOCK);
+    let menu = menu(&running(known.clone()), &BTreeSet::new(), &english(), CLOCK);
     let mut lines = menu.header.clone();
     write(&menu.entries, "", &mut lines);
     lines

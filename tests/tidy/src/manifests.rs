@@ -85,6 +85,72 @@ pub fn platform_dependencies_stay_in_platform_packages(manifests: &[TextFile]) -
     })
 }
 
+/// A package that is a workspace of its own says the same as the others: about itself, of its lints, and of the versions of
+/// what they use too.
+pub fn workspaces_of_their_own_say_what_the_root_says(manifests: &[TextFile]) -> Vec<Breach> {
+    let root = manifests.iter().find(|file| file.path == "Cargo.toml");
+    let Some(root) = root.and_then(parse) else {
+        return vec![Breach::new(
+            "Cargo.toml",
+            0,
+            "the root's manifest is missing or no TOML",
+        )];
+    };
+    let Some(root) = table(&root, "workspace") else {
+        return vec![Breach::new("Cargo.toml", 0, "the root is no workspace")];
+    };
+    let alone = manifests.iter().filter_map(|file| {
+        let manifest = parse(file)?;
+        (manifest.contains_key("package") && is_alone(&manifest)).then_some((file, manifest))
+    });
+    alone
+        .flat_map(|(file, manifest)| differences(file, &manifest, root))
+        .collect()
+}
+
+fn differences(file: &TextFile, manifest: &Table, root: &Table) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    let (own, wanted) = (table(manifest, "package"), table(root, "package"));
+    for key in INHERITED {
+        if own.and_then(|own| own.get(key)) != wanted.and_then(|wanted| wanted.get(key)) {
+            breaches.push(at_key(
+                file,
+                key,
+                format!("`{key}` is not what the root says"),
+            ));
+        }
+    }
+    if manifest.get("lints") != root.get("lints") {
+        breaches.push(at_key(
+            file,
+            "[lints",
+            "repeat the root's lints as they are",
+        ));
+    }
+    let versions = table(root, "dependencies");
+    for (name, dependency) in dependency_tables(manifest).into_iter().flatten() {
+        let known = versions.and_then(|versions| versions.get(name));
+        if let Some(known) = known
+            && version(known) != version(dependency)
+        {
+            let what = format!("`{name}` is used in another version than the root names");
+            breaches.push(at_key(file, name, what));
+        }
+    }
+    breaches
+}
+
+fn version(dependency: &Value) -> Option<&str> {
+    dependency
+        .as_str()
+        .or_else(|| dependency.get("version")?.as_str())
+}
+
+/// Whether a package is a workspace of its own, so that it has nothing to inherit from.
+fn is_alone(manifest: &Table) -> bool {
+    manifest.contains_key("workspace")
+}
+
 /// A pure crate's clippy.toml says all that the root's says, since it replaces it, and takes the clock and threads away.
 pub fn pure_crates_are_linted_more_strictly(clippy_files: &[TextFile]) -> Vec<Breach> {
     let Some(root) = clippy_files
@@ -136,7 +202,9 @@ fn each_package(
         .iter()
         .flat_map(|file| match parse(file) {
             None => vec![Breach::new(&file.path, 0, "this is no TOML")],
-            Some(manifest) if manifest.contains_key("package") => rule(file, &manifest),
+            Some(manifest) if manifest.contains_key("package") && !is_alone(&manifest) => {
+                rule(file, &manifest)
+            }
             Some(_) => Vec::new(),
         })
         .collect()
@@ -272,6 +340,30 @@ mod tests {
             platform_dependencies_stay_in_platform_packages(&platform),
             []
         );
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_must_say_what_the_root_says() {
+        let about = "version = \"1\"\nedition = \"2024\"\nrust-version = \"1.95\"\nlicense = \"MIT\"\npublish = false\n";
+        let root = format!(
+            "[workspace.package]\n{about}[workspace.dependencies]\nserde = \"1\"\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n"
+        );
+        let alone = format!(
+            "[workspace]\n[package]\nname = \"x\"\n{about}[dependencies]\nserde = {{ version = \"1\" }}\nrand = \"0.9\"\n[lints.rust]\nunsafe_code = \"deny\"\n"
+        );
+        let with = |alone: &str| {
+            let files = [
+                TextFile::new("Cargo.toml", root.as_str()),
+                TextFile::new("x/Cargo.toml", alone),
+            ];
+            assert_eq!(packages_inherit_from_the_workspace(&files), []);
+            workspaces_of_their_own_say_what_the_root_says(&files).len()
+        };
+
+        assert_eq!(with(&alone), 0);
+        assert_eq!(with(&alone.replace("2024", "2021")), 1);
+        assert_eq!(with(&alone.replace("deny", "allow")), 1);
+        assert_eq!(with(&alone.replace("{ version = \"1\" }", "\"2\"")), 1);
     }
 
     #[test]

@@ -52,6 +52,13 @@ fn dependencies_come_from_the_workspace() {
 }
 
 #[test]
+fn workspaces_of_their_own_say_what_the_root_says() {
+    holds(&manifests::workspaces_of_their_own_say_what_the_root_says(
+        &MANIFESTS,
+    ));
+}
+
+#[test]
 fn platform_dependencies_stay_in_platform_packages() {
     holds(&manifests::platform_dependencies_stay_in_platform_packages(
         &MANIFESTS,

@@ -61,6 +61,7 @@ fn control(version: &str, architecture: &str, libc: &str, kibibytes: u64) -> Str
          Pre-Depends: init-system-helpers (>= 1.54~)\n\
          Depends: libc6 (>= {libc}), libgcc-s1, ca-certificates, nftables, passwd, systemd | adduser\n\
          Recommends: polkitd | policykit-1\n\
+         Suggests: libegl1, libx11-xcb1, libxcursor1, libxi6, libxkbcommon-x11-0\n\
          Section: net\n\
          Priority: optional\n\
          Description: decides about every connection to a protected application\n \

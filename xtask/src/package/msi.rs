@@ -6,10 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{
-    LARGEST_SERVICE, PARTS, PROGRAMS, PackageArgs, epoch, metadata, notices, sbom,
-    workspace_version,
-};
+use super::{LARGEST_SERVICE, PackageArgs, epoch, metadata, notices, sbom, workspace_version};
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
 use crate::workspace::Workspace;
@@ -27,7 +24,7 @@ pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<
     }
     let files = folder.join("files");
     fs::create_dir_all(&files)?;
-    let metadata = metadata(workspace, TARGET)?;
+    let metadata = metadata(workspace.root(), TARGET)?;
     let version = match &args.version {
         Some(version) => version.clone(),
         None => workspace_version(&metadata)?,
@@ -212,6 +209,12 @@ fn foreign_library(imports: &str) -> Option<String> {
         .map(str::to_lowercase)
         .find(|name| !name.starts_with("api-ms-win-") && !SYSTEM_LIBRARIES.contains(&name.as_str()))
 }
+
+/// What is installed; the window is not built for Windows yet.
+const PROGRAMS: [&str; 3] = ["ztnad", "ztna", "ztna-tray"];
+
+/// The packages that they are built from.
+const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 

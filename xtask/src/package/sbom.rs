@@ -70,6 +70,33 @@ pub(crate) fn parts<'a>(metadata: &'a Value, programs: &[&str]) -> Vec<Part<'a>>
     parts
 }
 
+/// Returns what two workspaces say together; what both use depends on what it does in either.
+pub(crate) fn merge(mut one: Value, other: Value) -> Value {
+    add(&mut one["packages"], &other["packages"], |_, _| {});
+    let nodes = &other["resolve"]["nodes"];
+    add(&mut one["resolve"]["nodes"], nodes, |node, theirs| {
+        for dependency in list(&theirs["deps"]) {
+            if let Some(deps) = node["deps"].as_array_mut()
+                && deps.iter().all(|known| known["pkg"] != dependency["pkg"])
+            {
+                deps.push(dependency.clone());
+            }
+        }
+    });
+    one
+}
+
+/// Adds what has another id; `both` sees what has the same.
+fn add(to: &mut Value, more: &Value, both: impl Fn(&mut Value, &Value)) {
+    let Some(all) = to.as_array_mut() else { return };
+    for item in list(more) {
+        match all.iter_mut().find(|known| known["id"] == item["id"]) {
+            Some(known) => both(known, item),
+            None => all.push(item.clone()),
+        }
+    }
+}
+
 /// Returns the bill of materials.
 pub(crate) fn bill(metadata: &Value, programs: &[&str], version: &str) -> Value {
     let parts = parts(metadata, programs);
@@ -125,6 +152,25 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_workspaces_use_is_there_once_with_all_that_it_leads_to() {
+        let workspace = |deps: &[&str]| {
+            let deps: Vec<Value> = deps.iter().map(|id| json!({"pkg": id})).collect();
+            json!({
+                "packages": [{"id": "a"}],
+                "resolve": {"nodes": [{"id": "a", "deps": deps}]},
+            })
+        };
+        let mut other = workspace(&["b", "c"]);
+        other["packages"] = json!([{"id": "a"}, {"id": "c"}]);
+
+        let merged = merge(workspace(&["b"]), other);
+
+        assert_eq!(merged["packages"], json!([{"id": "a"}, {"id": "c"}]));
+        let nodes = json!([{"id": "a", "deps": [{"pkg": "b"}, {"pkg": "c"}]}]);
+        assert_eq!(merged["resolve"]["nodes"], nodes);
+    }
 
     #[test]
     fn what_is_linked_is_in_the_bill_and_tools_and_tests_are_not() {

@@ -137,8 +137,12 @@ fn compress(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the files of `installers/linux` go.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("ztna-tray.desktop", "etc/xdg/autostart/ztna-tray.desktop"),
+    (
+        "ztna-window.desktop",
+        "usr/share/applications/ztna-window.desktop",
+    ),
     ("environment", "etc/default/ztna"),
     ("polkit.rules", "usr/share/polkit-1/rules.d/50-ztna.rules"),
     ("sysusers.conf", "usr/lib/sysusers.d/ztna.conf"),

@@ -42,6 +42,7 @@ pub(crate) const STAGES: &[Stage] = &[
         rustdoc,
     ),
     stage("deny", "dependencies have allowed licences, sources", deny),
+    stage("window", "the window is drawn as its pages say", window),
     stage(
         "windows",
         "the programs build for Windows and run under Wine",
@@ -121,17 +122,31 @@ fn rustdoc(workspace: &Workspace) -> anyhow::Result<()> {
 
 fn deny(workspace: &Workspace) -> anyhow::Result<()> {
     let program = tools::cargo_deny(workspace)?;
-    run(Command::new(program)
-        .args([
-            "--workspace",
-            "--all-features",
-            "--locked",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ])
-        .current_dir(workspace.root()))
+    let check = |manifest: &str| {
+        let mut command = Command::new(&program);
+        command
+            .args(["--manifest-path", manifest, "--config", "deny.toml"])
+            .args(["--workspace", "--all-features", "--locked"])
+            .args(["check", "bans", "licenses", "sources"])
+            .current_dir(workspace.root());
+        command
+    };
+    run(&mut check("Cargo.toml"))?;
+    run(&mut check("connector-ui/window/Cargo.toml"))
+}
+
+// A workspace of its own, with a lock file and a folder for what is built of its own.
+fn window(workspace: &Workspace) -> anyhow::Result<()> {
+    let cargo = |line: &str| {
+        let mut command = cargo(workspace, line);
+        command
+            .current_dir(workspace.root().join("connector-ui/window"))
+            .env("CARGO_TARGET_DIR", workspace.target().join("window"));
+        command
+    };
+    run(&mut cargo("fmt --check"))?;
+    run(&mut cargo("clippy --all-targets --locked -- -D warnings"))?;
+    run(&mut cargo("test --locked --no-fail-fast"))
 }
 
 fn windows(workspace: &Workspace) -> anyhow::Result<()> {

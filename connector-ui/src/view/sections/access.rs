@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use connector_client::browser::WebPage;
 use connector_ipc::{
@@ -7,15 +7,22 @@ use connector_ipc::{
 };
 
 use super::super::standing::{answers, is_silent};
-use super::super::{Action, Clock, Entry, Known, broken, one_line, paragraph};
+use super::super::{Action, Clock, Entry, Goal, Known, broken, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
 /// The protected applications, by site.
-pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
+pub(super) fn resources(
+    known: &Known,
+    favourites: &BTreeSet<String>,
+    texts: &Texts,
+) -> Option<Entry> {
     known.status.identity.as_ref()?;
+    let all = known.resources.iter();
+    let (first, others): (Vec<_>, Vec<_>) =
+        all.partition(|resource| favourites.contains(&resource.id));
     let mut sites: BTreeMap<&str, Vec<&ResourceReport>> = BTreeMap::new();
-    for resource in &known.resources {
+    for resource in others {
         sites.entry(&resource.site).or_default().push(resource);
     }
     let mut entries: Vec<Entry> = Vec::new();
@@ -23,7 +30,12 @@ pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
         entries.push(Entry::Text(texts.say("resources-none")));
     }
     let is_only = sites.len() == 1;
-    let mut shown = 0;
+    let some = first.iter().take(MAX_RESOURCES);
+    let mut shown = some.len();
+    entries.extend(some.map(|resource| one(resource, texts)));
+    if !first.is_empty() && !sites.is_empty() {
+        entries.push(Entry::Separator);
+    }
     for (site, resources) in sites.iter().take(MAX_SITES) {
         if !is_only {
             entries.push(Entry::Text(site_label(known, site, texts)));
@@ -40,7 +52,7 @@ pub(super) fn resources(known: &Known, texts: &Texts) -> Option<Entry> {
     })
 }
 
-fn site_label(known: &Known, id: &str, texts: &Texts) -> String {
+pub(crate) fn site_label(known: &Known, id: &str, texts: &Texts) -> String {
     let site = known.status.tunnel.sites.iter().find(|site| site.id == id);
     let key = match site {
         Some(site) if answers(site) => "site-answers",
@@ -70,6 +82,19 @@ fn one(resource: &ResourceReport, texts: &Texts) -> Entry {
             Some(Action::OpenPage(page.as_str().to_owned())),
         ));
     }
+    let goal = |goal: fn(String) -> Goal| Some(Action::OpenWindow(goal(resource.id.clone())));
+    entries.push(item(
+        &format!("show-{}", resource.id),
+        texts.say("show-resource"),
+        goal(Goal::Resource),
+    ));
+    if resource.state == ResourceState::Denied && plain_name(resource).is_some() {
+        entries.push(item(
+            &format!("ask-{}", resource.id),
+            texts.say("ask-resource"),
+            goal(Goal::Request),
+        ));
+    }
     Entry::Submenu {
         id: format!("resource-{}", resource.id),
         label: texts.say_with(key, [("title", one_line(&resource.title).into())]),
@@ -77,13 +102,16 @@ fn one(resource: &ResourceReport, texts: &Texts) -> Entry {
     }
 }
 
+/// Returns the first name of a resource that stands for itself alone.
+pub(crate) fn plain_name(resource: &ResourceReport) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    let mut names = resource.names.iter().map(String::as_str);
+    names.find(|name| name.bytes().all(is_plain))
+}
+
 /// Returns the page that a resource shows, if it has a name and a port of the web.
-fn page(resource: &ResourceReport) -> Option<WebPage> {
-    let mut names = resource.names.iter();
-    let name = names.find(|name| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        name.bytes().all(is_plain)
-    })?;
+pub(crate) fn page(resource: &ResourceReport) -> Option<WebPage> {
+    let name = plain_name(resource)?;
     let offers = |port: &str| resource.ports.iter().any(|offered| offered == port);
     let scheme = match (offers("tcp/443"), offers("tcp/80")) {
         (true, _) => "https",
@@ -172,6 +200,7 @@ fn asking(decision: &DecisionReport, known: &Known, texts: &Texts) -> Vec<Entry>
         let action = Action::RequestAccess {
             host: host.to_owned(),
             port,
+            reason: texts.say("request-reason"),
             seconds,
         };
         item(
@@ -180,14 +209,24 @@ fn asking(decision: &DecisionReport, known: &Known, texts: &Texts) -> Vec<Entry>
             Some(action),
         )
     };
-    vec![
+    let with_reason = decision.resource.as_ref().map(|resource| {
+        let goal = Goal::Request(resource.clone());
+        let id = format!("request-reason-{}", decision.id);
+        item(
+            &id,
+            texts.say("ask-resource"),
+            Some(Action::OpenWindow(goal)),
+        )
+    });
+    let quick = [
         choice("request-hour", 3600),
         choice("request-day", 8 * 3600),
-    ]
+    ];
+    quick.into_iter().chain(with_reason).collect()
 }
 
 /// Returns the host and the port of `NAME:PORT`.
-fn split(target: &str) -> (&str, Option<u16>) {
+pub(crate) fn split(target: &str) -> (&str, Option<u16>) {
     let parts = target.rsplit_once(':').and_then(|(host, port)| {
         let port = port.parse().ok()?;
         Some((host.trim_start_matches('[').trim_end_matches(']'), port))
@@ -205,7 +244,7 @@ pub(crate) fn program(path: &str) -> String {
 }
 
 /// Returns what became of something that the person asked for.
-fn wish(request: &AccessRequestReport, texts: &Texts, clock: Clock) -> Option<String> {
+pub(crate) fn wish(request: &AccessRequestReport, texts: &Texts, clock: Clock) -> Option<String> {
     let title = one_line(request.title.as_ref().unwrap_or(&request.resource));
     let left = request
         .until

@@ -50,6 +50,11 @@ fn a_person_gets_through_a_day_with_the_tray_alone() {
     tray.wait_for("Connected", DEADLINE);
     desktop.wait_for_message("This device is in order again");
 
+    // There is no window beside the programs that are tested here.
+    tray.choose("Open the window");
+    let missing = desktop.wait_for_message("The window is not installed");
+    assert!(missing.body.contains("ztna status"), "{missing:?}");
+
     tray.choose("For 15 minutes");
     tray.wait_for("Switched off", DEADLINE);
     tray.wait_for_line("It switches itself on at ");
