@@ -79,9 +79,10 @@ impl Machine {
         let prefix = PathBuf::from(std::env::var_os("ZTNA_E2E_WINE")?);
         let built = PathBuf::from(std::env::var_os("ZTNA_E2E_WINDOWS_BIN")?);
         let machine = Self { prefix };
-        fs::create_dir_all(machine.path(PROGRAMS)).unwrap();
+        fs::create_dir_all(machine.path(PROGRAMS)).expect("the machine's disk");
         for program in ["ztnad.exe", "ztna.exe"] {
-            fs::copy(built.join(program), machine.path(PROGRAMS).join(program)).unwrap();
+            fs::copy(built.join(program), machine.path(PROGRAMS).join(program))
+                .expect("the programs are built");
         }
         // What a test that failed has left.
         drop(machine.ztna(["service", "uninstall"]));
@@ -94,8 +95,8 @@ impl Machine {
 
     fn put_settings(&self, text: &str) {
         let folder = self.path("ProgramData/ZTNA");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("config.toml"), text).unwrap();
+        fs::create_dir_all(&folder).expect("the machine's disk");
+        fs::write(folder.join("config.toml"), text).expect("the machine's disk");
     }
 
     /// Returns what the registry's own tool says of a key; nothing if there is none.
