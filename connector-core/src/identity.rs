@@ -33,7 +33,7 @@ pub struct Session {
     /// Whose programs it carries.
     pub owner: Owner,
     /// The addresses that the tunnel speaks from.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
     /// When the session ends at the latest.
     pub expires_at: Moment,
     /// The same, for people.

@@ -256,7 +256,7 @@ fn session(addresses: Vec<IpAddr>, now: Moment) -> Session {
             email: None,
             groups: vec![],
         }),
-        addresses,
+        addresses: addresses.into(),
         expires_at: now + Duration::from_secs(40_000_000),
         expires_wall: WallTime::from_unix_millis(1_835_399_199_999),
         assurance: None,

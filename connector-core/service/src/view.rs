@@ -245,7 +245,9 @@ impl View {
         let sites = self.tunnel.status();
         let session = self.snapshot.borrow().session.clone();
         TunnelReport {
-            addresses: session.map(|session| session.addresses).unwrap_or_default(),
+            addresses: session
+                .map(|session| session.addresses.to_vec())
+                .unwrap_or_default(),
             sites: sites
                 .iter()
                 .map(|site| SiteReport {

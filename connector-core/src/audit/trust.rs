@@ -293,7 +293,7 @@ mod tests {
                 owner: Owner::Machine,
                 id: "s1".into(),
                 person: Arc::new(person),
-                addresses: vec![],
+                addresses: Arc::default(),
                 expires_at: Moment::default(),
                 expires_wall: WallTime::default(),
                 assurance: None,

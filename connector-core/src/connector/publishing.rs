@@ -33,7 +33,7 @@ impl Connector {
             (Some(session), Some(configuration)) if self.pause.is_none() && !self.stopping => {
                 Some(TunnelPlan {
                     session: session.id.clone(),
-                    addresses: session.addresses.clone(),
+                    addresses: session.addresses.to_vec(),
                     catalogue: Arc::clone(&configuration.catalogue),
                 })
             }

@@ -819,7 +819,7 @@ fn session(now: Now) -> Session {
             email: None,
             groups: vec!["staff".into()],
         }),
-        addresses: vec![[100, 64, 0, 2].into()],
+        addresses: [[100, 64, 0, 2].into()].into(),
         expires_at: now.moment + Duration::from_secs(86_400),
         expires_wall: now.wall + Duration::from_secs(86_400),
         assurance: None,

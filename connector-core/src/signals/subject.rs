@@ -405,7 +405,7 @@ mod tests {
                 email: Some("alice@corp.test".into()),
                 groups: vec!["staff".into()],
             }),
-            addresses: vec![],
+            addresses: Arc::default(),
             expires_at: Moment::default(),
             expires_wall: WallTime::default(),
             assurance: None,

@@ -105,7 +105,7 @@ help-bundle = Datei für den Support schreiben …
 help-commands = Im Terminal: ztna status, ztna why
 support = Support: { $address }
 version = Version { $version }
-quit = Dieses Menü schließen (der Connector läuft weiter)
+quit = Dieses Symbol entfernen (der Connector läuft weiter)
 
 notice-browser-title = Ihr Browser lässt sich nicht öffnen
 notice-browser-body = Öffnen Sie diese Seite selbst: { $page }

@@ -105,7 +105,7 @@ help-bundle = Create a file for your support…
 help-commands = In a terminal: ztna status, ztna why
 support = Support: { $address }
 version = Version { $version }
-quit = Close this menu (the connector goes on)
+quit = Remove this icon (the connector goes on)
 
 notice-browser-title = Your browser cannot be opened
 notice-browser-body = Open this page yourself: { $page }

@@ -46,7 +46,7 @@ fn a_connected_device_shows_everything_a_person_can_do() {
             "  In a terminal: ztna status, ztna why",
             "  Version 0.1.0",
             "---",
-            "[quit] Close this menu (the connector goes on)",
+            "[quit] Remove this icon (the connector goes on)",
         ]
     );
 }

@@ -60,7 +60,7 @@ xsetroot -solid '#3a5a78' 2>/dev/null || true
 # The person's browser. As root it starts without its sandbox only.
 cat >"$place/browser" <<BROWSER
 #!/bin/sh
-exec chromium --no-sandbox --no-first-run --disable-gpu --disable-sync --disable-background-networking \\
+exec chromium --no-sandbox --incognito --test-type --no-first-run --disable-gpu --disable-sync --disable-background-networking \\
   --disable-component-update --disable-quic --password-store=basic --window-size=1000,700 --window-position=100,20 \\
   --user-data-dir=$place/chromium "\$@" >$place/browser.log 2>&1
 BROWSER
@@ -144,9 +144,9 @@ xdotool key Return
 sleep 3
 picture consent
 xdotool key Return
-until_true standing connected
-sleep 2
+sleep 3
 picture signed-in
+until_true ztna whoami
 pkill -f "$place/chromium" || true
 sleep 1
 
@@ -165,7 +165,7 @@ menu
 picture menu-service-killed
 choose Escape
 service
-until_true standing connected
+until_true ztna whoami
 sleep 2
 picture service-back
 echo "walk: done; look at $out"

@@ -293,6 +293,8 @@ impl<'a> Connector<'a> {
         let rest: Vec<String> = lines.map_while(Result::ok).collect();
         let output = child.wait_with_output().expect("ztna ends");
         assert!(output.status.success(), "{output:?} {rest:?}");
+        let is_page = |line: &String| line.trim_start().starts_with("http");
+        assert!(!rest.iter().any(is_page), "told twice: {rest:?}");
         begun.elapsed()
     }
 

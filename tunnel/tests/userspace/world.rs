@@ -60,7 +60,7 @@ impl World {
         site.add_peer(
             options.known_key.public_key(),
             Admission {
-                addresses: vec![OURS.parse().unwrap()],
+                addresses: [OURS.parse().unwrap()].into(),
                 reach: Reach::Everything,
             },
         );
@@ -169,7 +169,7 @@ impl Company {
     pub(crate) fn plan(&self) -> Plan {
         Plan {
             private_key: device_key(),
-            addresses: vec![OURS.parse().unwrap()],
+            addresses: [OURS.parse().unwrap()].into(),
             catalogue: Arc::clone(&self.catalogue),
         }
     }
@@ -449,7 +449,7 @@ fn session() -> Session {
             groups: vec![],
         }),
         assurance: None,
-        addresses: vec![OURS.parse().unwrap()],
+        addresses: [OURS.parse().unwrap()].into(),
         expires_at: now() + Duration::from_secs(86_400),
         expires_wall: WallTime::from_unix_millis(1_795_399_199_999),
     }

@@ -337,7 +337,7 @@ mod tests {
                 id: request.session.clone(),
                 owner: Owner::Machine,
                 person: Arc::clone(&request.person),
-                addresses: vec![],
+                addresses: Arc::default(),
                 expires_at: Moment::default(),
                 expires_wall: request.time,
                 assurance: request.assurance.clone(),

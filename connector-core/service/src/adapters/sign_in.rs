@@ -264,7 +264,7 @@ async fn open_session(
         id: grant.session_id.as_str().into(),
         person: Arc::new(signed_in.person.clone()),
         owner,
-        addresses: grant.addresses,
+        addresses: grant.addresses.into(),
         expires_at: now.moment + lifetime,
         expires_wall: now.wall + lifetime,
         assurance: signed_in.assurance.clone(),

@@ -26,7 +26,7 @@ fn a_person_gets_through_a_day_with_the_tray_alone() {
     connector.start();
     tray.wait_for("Signed out", DEADLINE);
     connector.wait_until_measured();
-    sign_in(&scene, &desktop, &tray);
+    sign_in(&scene, &connector, &desktop, &tray);
     tray.wait_for("Connected", DEADLINE);
     assert_eq!(tray.menu()[1].label, "Corp");
     let (words, with) = tray.icon();
@@ -166,7 +166,7 @@ fn there_is_one_tray_in_a_session_and_none_without_a_bus() {
     let said = String::from_utf8_lossy(&alone.stderr).into_owned();
     assert!(said.contains("ztna status"), "{said}");
 
-    tray.choose("Close this menu");
+    tray.choose("Remove this icon");
     assert!(tray.process.wait(DEADLINE).0.success());
 }
 
@@ -204,12 +204,26 @@ fn start_lab(scene: &Scene) -> Lab {
 }
 
 /// Signs alice in, at the page that the tray names since it has no browser here.
-fn sign_in(scene: &Scene, desktop: &Desktop, tray: &Tray<'_>) {
+/// Signs in while the service changes; the page must not be opened again at each change.
+fn sign_in(scene: &Scene, connector: &Connector<'_>, desktop: &Desktop, tray: &Tray<'_>) {
+    const OPENED: &str = "Your browser cannot be opened";
+
     tray.choose("Sign in…");
-    let message = desktop.wait_for_message("Your browser cannot be opened");
+    let message = desktop.wait_for_message(OPENED);
+    succeed_with(connector, "down");
+    tray.wait_for("Switched off", DEADLINE);
+    succeed_with(connector, "up");
+    tray.wait_for("Waiting for you to sign in", DEADLINE);
+    let pages = desktop.messages().into_iter();
+    assert_eq!(pages.filter(|message| message.title == OPENED).count(), 1);
     let (_, page) = message.body.split_once("http").unwrap();
     let page = format!("http{page}").replace("&amp;", "&");
     person::sign_in(scene, &page, "alice");
+}
+
+fn succeed_with(connector: &Connector<'_>, verb: &str) {
+    let output = connector.ztna(&[verb]);
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Starts the program that the lab's check looks for.
