@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod event_log;
 pub mod executable;
 pub mod instance;
+#[cfg(feature = "system")]
 pub mod managed;
 pub mod owner;
 pub mod paths;

@@ -58,7 +58,7 @@ pub(crate) async fn answer(door: &Path, tell: impl Fn(Errand)) {
         return;
     };
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else {
+        let Ok(mut stream) = listener.accept().await else {
             tokio::time::sleep(PATIENCE).await;
             continue;
         };

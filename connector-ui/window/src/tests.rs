@@ -350,6 +350,8 @@ fn setting() -> SettingReport {
         key: "control_plane.url".into(),
         value: "\"https://control-plane.of.a.company.with.a.long.name.corp.test/ztna\"".into(),
         origin: "/etc/ztna/config.toml".into(),
+        locked: true,
+        description: "Where the company's control plane is".into(),
     }
 }
 

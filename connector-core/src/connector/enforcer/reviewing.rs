@@ -32,7 +32,7 @@ impl Review {
 
 impl Enforcer {
     /// Begins to ask again about every open flow and forgets the other answers, because
-    /// the grounds changed. Open flows go on for at most [`REVIEW_LIMIT`](super::REVIEW_LIMIT);
+    /// the grounds changed. Open flows go on for at most [`REVIEW_LIMIT`];
     /// those that no policy has to be asked about end at once.
     pub(in crate::connector) fn reconsider(
         &mut self,
