@@ -70,9 +70,12 @@ pub fn read_file(path: &Path) -> Result<Option<String>, ManagedError> {
 
 /// Opens a file that only the administrator can have written, if there is one.
 fn open_checked(path: &Path) -> io::Result<Option<File>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_absence(path)?;
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
@@ -84,7 +87,18 @@ fn open_checked(path: &Path) -> io::Result<Option<File>> {
 }
 
 #[cfg(unix)]
-use self::ownership::check as check_ownership;
+use self::ownership::{check as check_ownership, check_absence, open};
+
+#[cfg(windows)]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+#[cfg(windows)]
+fn check_absence(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| folder.is_dir());
+    folder.map_or(Ok(()), crate::access_list::check_owner)
+}
 
 #[cfg(windows)]
 fn check_ownership(path: &Path, _: &std::fs::Metadata) -> io::Result<()> {
@@ -156,6 +170,47 @@ mod tests {
         let error = read_file(&path).unwrap_err().to_string();
 
         assert!(error.contains("its folder"), "{error}");
+    }
+
+    #[test]
+    fn that_there_is_none_tells_nothing_where_others_could_have_taken_it_away() {
+        let root = folder(0o777);
+
+        let error = read_file(&root.path().join("managed.toml")).unwrap_err();
+
+        assert!(error.to_string().contains("its folder"), "{error}");
+        let nowhere = root.path().join("none/managed.toml");
+        assert_eq!(read_file(&nowhere).unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_is_no_way_around_the_folder_that_it_leads_to_nor_a_folder_inside_a_writable_one() {
+        let open = folder(0o777);
+        let target = open.path().join("target.toml");
+        fs::write(&target, "x = 1\n").unwrap();
+        chmod(&target, 0o644);
+        let root = folder(0o755);
+        let link = root.path().join("managed.toml");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let inner = open.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        chmod(&inner, 0o755);
+        let below = inner.join("managed.toml");
+        fs::write(&below, "").unwrap();
+        chmod(&below, 0o644);
+
+        assert!(read_file(&link).is_err());
+        assert!(read_file(&below).is_err());
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_is_refused_and_holds_nothing_up() {
+        let root = folder(0o755);
+        let path = root.path().join("managed.toml");
+        let mut mkfifo = std::process::Command::new("mkfifo");
+        assert!(mkfifo.arg(&path).status().unwrap().success());
+
+        assert!(read_file(&path).is_err());
     }
 
     #[test]

@@ -57,12 +57,23 @@ impl Connector {
         let Ok(length) = self.pause_rules.judge(wanted, reason.as_deref()) else {
             return;
         };
+        let length = match (length, self.rest_of_limited_pause(now)) {
+            (Some(length), Some(rest)) => Some(length.min(rest)),
+            (length, _) => length,
+        };
         self.pause = Some(Pause {
             until: length.map(|length| now.moment + length),
             is_overridden: false,
         });
         let until = length.map(|length| now.wall + length);
         self.record_protection(ProtectionChange::Paused { reason, until }, now);
+    }
+
+    /// Returns how much is left of the running pause, where pauses have a limit: whoever asks
+    /// again and again does not get around it.
+    fn rest_of_limited_pause(&self, now: Now) -> Option<Duration> {
+        self.pause_rules.limit?;
+        Some(self.pause.as_ref()?.until?.since(now.moment))
     }
 
     /// Switches off by a code of the company.

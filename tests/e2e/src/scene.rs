@@ -29,7 +29,7 @@ impl Scene {
             .find(|root| is_new_folder(root))
             .unwrap_or(folder);
         // Programs that run as somebody else write into it too.
-        crate::process::succeed(Command::new("chmod").arg("0777").arg(&root));
+        crate::process::succeed(Command::new("chmod").arg("1777").arg(&root));
         Self {
             root,
             test,

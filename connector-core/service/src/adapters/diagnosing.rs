@@ -81,8 +81,8 @@ async fn look_up(view: &View) -> Option<(String, Result<Vec<IpAddr>, String>)> {
         return None;
     };
     let access = view.authorizer.access();
-    let resources = access.catalogue().resources();
-    let name = resources
+    let name = access
+        .shown()
         .flat_map(|resource| &resource.names)
         .map(ToString::to_string)
         .find(|name| !name.starts_with('*'))?;
@@ -110,8 +110,7 @@ async fn look_around(view: &View) -> Machine {
     };
     let access = view.authorizer.access();
     let protected: Vec<Prefix> = access
-        .catalogue()
-        .resources()
+        .shown()
         .flat_map(|resource| resource.prefixes.iter().copied())
         .collect();
     let gateways: Vec<(String, GatewayStatus)> = view

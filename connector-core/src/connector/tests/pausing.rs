@@ -118,6 +118,22 @@ fn a_limit_that_comes_later_shortens_the_pause() {
 }
 
 #[test]
+fn whoever_switches_off_again_does_not_lengthen_a_limited_pause() {
+    let mut world = World::signed_in();
+    world.rules(PauseRules {
+        limit: Some(MINUTE * 10),
+        ..PauseRules::default()
+    });
+    world.feed(paused(None));
+    let end = world.connector.paused_until();
+
+    world.advance(MINUTE);
+    world.feed(paused(None));
+
+    assert_eq!(world.connector.paused_until(), end);
+}
+
+#[test]
 fn what_changed_is_written_down_and_the_rules_of_the_start_are_not() {
     let mut world = World::signed_in();
     world.rules(PauseRules::default());

@@ -73,7 +73,10 @@ fn opens_and_ends_on_time(name: &'static str, mode: &str) {
     until("the end of the request", DEADLINE, || {
         (state_of(&connector, &asked) == "expired").then_some(())
     });
-    let records = connector.records_of(3005);
+    let records = until("the record of the end", DEADLINE, || {
+        let records = connector.records_of(3005);
+        (records.len() >= 3).then_some(records)
+    });
     let states = records
         .iter()
         .map(|record| &record["unmapped"]["access_request"]);
