@@ -130,7 +130,9 @@ pub(super) fn wanted(view: &View, host: &str, port: Option<u16>) -> Result<Resou
 
 fn report(view: &View, task: GrantTask) -> AccessRequestReport {
     let access = view.authorizer.access();
-    let known = access.shown().find(|resource| resource.id.as_str() == task.resource.id);
+    let known = access
+        .shown()
+        .find(|resource| resource.id.as_str() == task.resource.id);
     let time = |seconds: u64| WallTime::from_unix_millis(seconds.saturating_mul(1000)).to_string();
     AccessRequestReport {
         id: printable(&task.id).to_string(),
