@@ -158,24 +158,36 @@ fn windows(workspace: &Workspace) -> anyhow::Result<()> {
     run(Command::new(prepare).arg(&prefix))?;
     // All of the workspace, but for the end-to-end tests, which drive a Unix machine.
     let build = "build --workspace --exclude e2e --lib --bins --locked --target";
-    run(cargo(workspace, build).arg(TARGET))?;
-    run(cargo(
-        workspace,
-        "test --locked --lib --package connector-platform --target",
-    )
-    .arg(TARGET)
-    .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
-    .env("WINEPREFIX", &prefix)
-    .env("WINEDEBUG", "-all"))?;
-    run(cargo(
-        workspace,
-        "test --locked --package e2e --test wine -- --test-threads=1",
-    )
-    .env("ZTNA_E2E_WINE", &prefix)
-    .env(
+    run(quickly_built(cargo(workspace, build).arg(TARGET)))?;
+    run(quickly_built(
+        cargo(
+            workspace,
+            "test --locked --lib --package connector-platform --target",
+        )
+        .arg(TARGET)
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
+        .env("WINEPREFIX", &prefix)
+        .env("WINEDEBUG", "-all"),
+    ))?;
+    let mut tests = if has_nextest() {
+        nextest(workspace, "package(e2e) and binary(wine)")
+    } else {
+        cargo(
+            workspace,
+            "test --locked --package e2e --test wine -- --test-threads=1",
+        )
+    };
+    run(tests.env("ZTNA_E2E_WINE", &prefix).env(
         "ZTNA_E2E_WINDOWS_BIN",
         workspace.target().join(TARGET).join("debug"),
     ))
+}
+
+/// What runs once, and measures nothing, is not worth the time that optimising its dependencies takes.
+fn quickly_built(command: &mut Command) -> &mut Command {
+    command
+        .args(["--config", r#"profile.dev.package."*".opt-level=0"#])
+        .args(["--config", "profile.dev.debug=false"])
 }
 
 fn macos(workspace: &Workspace) -> anyhow::Result<()> {
