@@ -157,6 +157,7 @@ enum Command {
     NetworkChanged,
     SetAccess(Arc<AccessMap>),
     SetWatched(bool),
+    CallGateways,
     Stop,
 }
 
@@ -245,6 +246,11 @@ impl Transparent {
     /// dies is noticed soon, also where nothing is sent.
     pub fn set_watched(&self, watched: bool) {
         self.shared.mailbox.send(Command::SetWatched(watched));
+    }
+
+    /// Calls every gateway once: those that answer have a handshake after this.
+    pub fn call_gateways(&self) {
+        self.shared.mailbox.send(Command::CallGateways);
     }
 
     /// Opens the one connection that `permit` was issued for, through the

@@ -38,8 +38,17 @@ pub struct Userspace {
     flows: Arc<Flows>,
     sites: Mutex<Sites>,
     changes: watch::Sender<u64>,
-    watched: watch::Sender<bool>,
+    attention: watch::Sender<Attention>,
     keeper: JoinHandle<()>,
+}
+
+/// What somebody wants to know of the gateways.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attention {
+    /// Whether they look at how the gateways are.
+    is_watched: bool,
+    /// How often they wanted all gateways to be called.
+    calls: u64,
 }
 
 /// What stays the same for the life of a tunnel.
@@ -132,7 +141,7 @@ impl Userspace {
             flows,
             sites: Mutex::default(),
             changes: watch::Sender::new(0),
-            watched: watch::Sender::new(false),
+            attention: watch::Sender::default(),
             keeper,
         }
     }
@@ -163,7 +172,7 @@ impl Userspace {
                     &self.budget,
                     self.settings.clock,
                     &self.changes,
-                    &self.watched,
+                    &self.attention,
                 ) {
                     Ok(started) => {
                         sites.sites.insert(site.id.clone(), started);
@@ -205,7 +214,13 @@ impl Userspace {
     /// Tells whether somebody looks at how the gateways are; then one that
     /// dies is noticed soon, also where nothing is sent.
     pub fn set_watched(&self, watched: bool) {
-        self.watched.send_replace(watched);
+        self.attention
+            .send_modify(|attention| attention.is_watched = watched);
+    }
+
+    /// Calls every gateway once: those that answer have a handshake after this.
+    pub fn call_gateways(&self) {
+        self.attention.send_modify(|attention| attention.calls += 1);
     }
 
     /// Returns how each site's tunnel is.

@@ -207,6 +207,14 @@ impl Gateways {
         }
     }
 
+    /// Calls every gateway, for somebody who asks which of them answer now: those have a
+    /// [`last_handshake`](GatewayStatus::last_handshake) after this. Nothing else changes.
+    pub fn call_all(&mut self, now: Moment) {
+        for path in &mut self.paths {
+            path.ask(now);
+        }
+    }
+
     /// Encrypts the packet in the first `length` bytes of `plain` into `out`;
     /// returns where to send the datagram and how long it is. Bytes of `plain`
     /// after the packet are overwritten with padding.

@@ -188,6 +188,11 @@ impl Engine {
                 }
                 Command::SetAccess(access) => self.router.set_access(access, now),
                 Command::SetWatched(watched) => self.is_watched = watched,
+                Command::CallGateways => {
+                    for site in &mut self.sites {
+                        site.gateways.call_all(now);
+                    }
+                }
                 Command::Stop => return std::ops::ControlFlow::Break(()),
             }
         }

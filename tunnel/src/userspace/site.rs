@@ -13,8 +13,8 @@ use tunnel_proto::gateways::{GatewayState, GatewayStatus, Gateways, TunnelConfig
 use tunnel_proto::ip::IpView;
 use tunnel_proto::noise::Rejected;
 
-use super::SiteStatus;
 use super::lookups::Lookups;
+use super::{Attention, SiteStatus};
 use crate::Clock;
 use crate::netstack::{Budget, Link, Netstack, Role, Stack, StackConfig};
 use crate::pace::{LONGEST_PAUSE, MAX_INBOXES, MAX_OUTBOXES, MAX_PACKET, PLAIN, SHORTEST_PAUSE};
@@ -54,7 +54,7 @@ impl Site {
         budget: &Arc<Budget>,
         clock: Clock,
         changes: &watch::Sender<u64>,
-        watched: &watch::Sender<bool>,
+        attention: &watch::Sender<Attention>,
     ) -> Result<Arc<Self>, StartError> {
         let failed = |error| StartError {
             site: site.id.clone(),
@@ -92,7 +92,8 @@ impl Site {
             reported_at: now,
             report: Arc::clone(&started.report),
             changes: changes.clone(),
-            watched: watched.subscribe(),
+            calls: attention.borrow().calls,
+            attention: attention.subscribe(),
             lookups: Lookups::default(),
             gateways,
             netstack,
@@ -164,7 +165,9 @@ struct Driver {
     reported_at: Moment,
     report: Arc<Mutex<Report>>,
     changes: watch::Sender<u64>,
-    watched: watch::Receiver<bool>,
+    attention: watch::Receiver<Attention>,
+    /// How many of the calls that somebody wanted were made.
+    calls: u64,
 }
 
 impl Driver {
@@ -188,7 +191,7 @@ impl Driver {
                 }
                 () = &mut timer => {}
                 // Without a sender the tunnel is about to be stopped.
-                Ok(()) = self.watched.changed() => {}
+                Ok(()) = self.attention.changed() => {}
                 () = stop.notified() => break,
             }
         }
@@ -242,8 +245,12 @@ impl Driver {
         let wanted = stack.wants_to_send(now);
         let busy = stack.sockets() > 0;
         self.gateways.set_demand(wanted, busy, now);
-        let watched = *self.watched.borrow_and_update();
-        self.gateways.set_watched(watched, now);
+        let attention = *self.attention.borrow_and_update();
+        self.gateways.set_watched(attention.is_watched, now);
+        if self.calls != attention.calls {
+            self.calls = attention.calls;
+            self.gateways.call_all(now);
+        }
         self.gateways.handle_timeout(now);
         while let Some((to, control)) = self.gateways.poll_control() {
             self.outbox.push(to, control.as_bytes());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use connector_core::network::Prefix;
-use connector_ipc::{DiagnosisReport, GatewayPathReport, NetworkReport};
+use connector_ipc::{DiagnosisReport, GatewayPathReport, GatewayState, NetworkReport};
 use connector_platform::surroundings::{self, Surroundings};
 use connector_platform::{clock, steering};
 use http::header::{CONTENT_TYPE, DATE};
@@ -21,9 +21,10 @@ use crate::view::View;
 
 /// Looks at everything that can be wrong; takes some seconds where servers are silent.
 pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
-    let (control_plane, name, machine) = tokio::join!(
+    let (control_plane, name, gateways, machine) = tokio::join!(
         ask(http, &view.control_plane),
         look_up(view),
+        call_gateways(view),
         look_around(view),
     );
     let network = NetworkReport {
@@ -32,7 +33,7 @@ pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
             .ok()
             .map(|answer| micros(answer.took)),
         clock_ahead_seconds: control_plane.as_ref().ok().and_then(Answered::ahead),
-        gateways: machine.gateways,
+        gateways,
     };
     let observed = Observed {
         status: view.status(),
@@ -95,12 +96,46 @@ async fn look_up(view: &View) -> Option<(String, Result<Vec<IpAddr>, String>)> {
     Some((name, found))
 }
 
+/// Calls all gateways, those too that are not needed now, and waits for their answers.
+async fn call_gateways(view: &View) -> Vec<GatewayPathReport> {
+    let mut changes = view.tunnel.changes();
+    let asked = clock::moment();
+    let answers = move |gateway: &GatewayStatus| gateway.last_handshake >= Some(asked);
+    let all_answer = || {
+        let sites = view.tunnel.status();
+        sites.iter().flat_map(|site| &site.gateways).all(answers)
+    };
+    for _ in 0..CALLS {
+        if all_answer() {
+            break;
+        }
+        view.tunnel.call_gateways();
+        let _in_time = tokio::time::timeout(CALL_LASTS, async {
+            while !all_answer() && changes.changed().await.is_ok() {}
+        })
+        .await;
+    }
+    let paths = view.tunnel.status().into_iter().flat_map(|site| {
+        let id = site.id.to_string();
+        let gateways = site.gateways.into_iter();
+        gateways.map(move |gateway| (id.clone(), gateway))
+    });
+    let paths: Vec<(String, GatewayStatus)> = paths.collect();
+    let looked = tokio::task::spawn_blocking(move || {
+        let told = paths.into_iter().map(|(site, gateway)| {
+            let answered = answers(&gateway);
+            path(site, gateway, answered)
+        });
+        told.collect()
+    });
+    looked.await.unwrap_or_default()
+}
+
 /// What the machine tells.
 #[derive(Default)]
 struct Machine {
     surroundings: Surroundings,
     taken: Vec<Taken>,
-    gateways: Vec<GatewayPathReport>,
 }
 
 async fn look_around(view: &View) -> Machine {
@@ -113,16 +148,6 @@ async fn look_around(view: &View) -> Machine {
         .shown()
         .flat_map(|resource| resource.prefixes.iter().copied())
         .collect();
-    let gateways: Vec<(String, GatewayStatus)> = view
-        .tunnel
-        .status()
-        .into_iter()
-        .flat_map(|site| {
-            let id = site.id.to_string();
-            let gateways = site.gateways.into_iter();
-            gateways.map(move |gateway| (id.clone(), gateway))
-        })
-        .collect();
     let looked = tokio::task::spawn_blocking(move || {
         let mut surroundings = surroundings::look();
         surroundings
@@ -131,7 +156,6 @@ async fn look_around(view: &View) -> Machine {
         Machine {
             surroundings,
             taken: taken(&protected),
-            gateways: gateways.into_iter().map(path).collect(),
         }
     });
     looked.await.unwrap_or_default()
@@ -150,15 +174,19 @@ fn taken(protected: &[Prefix]) -> Vec<Taken> {
     pairs.collect()
 }
 
-fn path((site, gateway): (String, GatewayStatus)) -> GatewayPathReport {
+fn path(site: String, gateway: GatewayStatus, answered: bool) -> GatewayPathReport {
     GatewayPathReport {
         site,
         path_mtu: gateway.address.and_then(surroundings::path_mtu),
         id: gateway.id.to_string(),
         endpoint: gateway.endpoint.to_string(),
         address: gateway.address,
-        state: crate::view::gateway_state(gateway.state),
-        handshake_micros: gateway.handshake_took.map(micros),
+        state: if answered {
+            crate::view::gateway_state(gateway.state)
+        } else {
+            GatewayState::Down
+        },
+        handshake_micros: gateway.handshake_took.filter(|_| answered).map(micros),
     }
 }
 
@@ -180,6 +208,10 @@ const PROXY_VARIABLES: [&str; 6] = [
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Two calls get through a path that loses some packets.
+const CALLS: u32 = 2;
+const CALL_LASTS: Duration = Duration::from_millis(1200);
 
 /// Somebody waits for what comes of it.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -156,6 +156,13 @@ impl Interception {
         }
     }
 
+    /// Calls every gateway once: those that answer have a handshake after this.
+    pub(crate) fn call_gateways(&self) {
+        if let Some(tunnel) = &self.shared.lock().tunnel {
+            tunnel.call_gateways();
+        }
+    }
+
     /// Opens the one connection that `permit` was issued for.
     pub(crate) async fn dial(
         &self,

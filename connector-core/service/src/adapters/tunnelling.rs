@@ -81,6 +81,14 @@ impl Tunnel {
         }
     }
 
+    /// Calls every gateway once: those that answer have a handshake after this.
+    pub(crate) fn call_gateways(&self) {
+        match self {
+            Self::Transparent(interception) => interception.call_gateways(),
+            Self::Userspace(userspace) => userspace.call_gateways(),
+        }
+    }
+
     /// Opens the one flow that `permit` was issued for.
     pub(crate) async fn dial(&self, permit: Permit) -> Result<Stream, DialError> {
         match self {

@@ -38,9 +38,18 @@ fn the_doctor_finds_nothing_then_a_dead_gateway_then_a_dead_control_plane() {
         "{network}"
     );
 
-    for gateway in ["hq-1", "hq-2"] {
-        lab.pull(&format!("gateways/{gateway}/stop"), &Value::Null);
-    }
+    let stop = |gateway| lab.pull(&format!("gateways/{gateway}/stop"), &Value::Null);
+    stop("hq-2");
+    let (exit, spare) = connector.ask(&["doctor"]);
+    assert_eq!(
+        exit, 1,
+        "the gateway that is not in use is called too: {spare}"
+    );
+    assert_eq!(
+        connector.ask(&["netcheck"]).1["network"]["gateways"][1]["state"],
+        "down"
+    );
+    stop("hq-1");
     let curl = Curl::through(&scene, &connector.proxy());
     assert_ne!(curl.get("http://wiki.corp.test/").status, 200);
     until("the doctor misses the gateways", DEADLINE, || {

@@ -92,6 +92,16 @@ impl Path {
         self.tick_within(SLOW_TICK, now);
     }
 
+    /// Calls a gateway because somebody wants to know whether it is there, unless it
+    /// was called a moment ago.
+    pub(super) fn ask(&mut self, now: Moment) {
+        let is_recent = |called: Moment| now.since(called) < ASKED_AGAIN;
+        if !self.last_called.is_some_and(is_recent) {
+            self.look_up(LOOKUP_LAPSES, now);
+            self.call(now);
+        }
+    }
+
     /// Calls a gateway that is expected to be there; nothing waits for its
     /// answer, but it is doubted when there is none in time.
     pub(super) fn probe(&mut self, answers_within: Duration, now: Moment) {
@@ -329,6 +339,9 @@ const LONGEST_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// A question for a gateway's address that is not answered is asked again.
 const LOOKUP_LAPSES: Duration = Duration::from_secs(2);
+
+/// However often somebody asks, a gateway is called so often at most.
+const ASKED_AGAIN: Duration = Duration::from_millis(500);
 
 /// A transfer, not a conversation.
 const BURST_PACKETS: u32 = 32;

@@ -242,7 +242,7 @@ fn gateway(path: &GatewayPathReport) -> ExaminedReport {
         .unwrap_or_default();
     match (path.state, path.address) {
         (GatewayState::Active, _) => about.good(format!("{at} answers over UDP{took}.")),
-        (GatewayState::Standby, _) => about.good(format!("{at} is not needed now.")),
+        (GatewayState::Standby, _) => about.good(format!("{at} answers over UDP{took}, and is not needed now.")),
         (GatewayState::Connecting, _) => about.unknown(&format!("{at} is being called.")),
         (GatewayState::Down, None) => about.problem(
             format!("The name in {} cannot be looked up.", path.endpoint),

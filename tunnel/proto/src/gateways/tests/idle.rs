@@ -283,3 +283,22 @@ fn on_the_second() -> World {
 }
 
 const KEEPALIVE: Option<Duration> = Some(Duration::from_secs(25));
+
+#[test]
+fn who_asks_learns_which_gateways_answer_and_changes_nothing_else() {
+    let mut world = World::with_keepalive(3, KEEPALIVE);
+    world.run_for(Duration::from_secs(60));
+    world.alive[1] = false;
+    let (asked, before) = (world.now, world.initiations);
+
+    world.machine.call_all(world.now);
+    world.machine.call_all(world.now);
+    world.run_for(millis(100));
+
+    let answered = |status: &GatewayStatus| status.last_handshake >= Some(asked);
+    let answers: Vec<bool> = world.machine.status().iter().map(answered).collect();
+    assert_eq!(answers, [true, false, true]);
+    assert_eq!(world.initiations - before, 3, "each is called once");
+    assert_eq!(world.in_use(), Some(0));
+    assert!(world.send());
+}
