@@ -10,7 +10,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-out=${CARGO_TARGET_DIR:-$root/target}/package/macos
+target_dir=${CARGO_TARGET_DIR:-$root/target}
+out=$target_dir/package/macos
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 say() { printf 'macos: %s\n' "$*"; }
 
@@ -35,14 +36,17 @@ for target in aarch64-apple-darwin x86_64-apple-darwin; do
   rustup target add "$target"
   (cd "$root" && cargo build --locked --release --target "$target" \
     --package connector-service --package connector-cli --package connector-ui)
+  # The window is a workspace of its own.
+  (cd "$root/connector-ui/window" && CARGO_TARGET_DIR="$target_dir/window" cargo build --locked --release --target "$target")
 done
-for program in ztnad ztna ztna-tray; do
-  lipo -create -output "$app/MacOS/$program" \
-    "${CARGO_TARGET_DIR:-$root/target}"/{aarch64,x86_64}-apple-darwin/release/"$program"
+for program in ztnad ztna ztna-tray ztna-window; do
+  built=$target_dir
+  if [ "$program" = ztna-window ]; then built=$target_dir/window; fi
+  lipo -create -output "$app/MacOS/$program" "$built"/{aarch64,x86_64}-apple-darwin/release/"$program"
 done
 
 if [ -n "${SIGN_APPLICATION:-}" ]; then
-  for program in ztnad ztna; do
+  for program in ztnad ztna ztna-window; do
     codesign --force --timestamp --options runtime --sign "$SIGN_APPLICATION" "$app/MacOS/$program"
   done
   codesign --force --timestamp --options runtime --sign "$SIGN_APPLICATION" "${app%/Contents}"

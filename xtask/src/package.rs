@@ -111,7 +111,7 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         build.args(["--package", "connector-cli", "--package", "connector-ui"]);
     }
     run(&mut build)?;
-    build_window(args, workspace)?;
+    build_window(args, workspace, None)?;
     let kind = if args.debug { "debug" } else { "release" };
     let built = workspace.target().join(kind);
     let window = workspace.target().join("window").join(kind);
@@ -163,8 +163,12 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
     })
 }
 
-/// Builds the window, which is a workspace of its own.
-fn build_window(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
+/// Builds the window, which is a workspace of its own, for this machine or for `target`.
+fn build_window(
+    args: &PackageArgs,
+    workspace: &Workspace,
+    target: Option<&str>,
+) -> anyhow::Result<()> {
     let mut build = cargo();
     build
         .args(["build", "--locked"])
@@ -172,6 +176,9 @@ fn build_window(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()>
         .env("CARGO_TARGET_DIR", workspace.target().join("window"));
     if !args.debug {
         build.arg("--release");
+    }
+    if let Some(target) = target {
+        build.args(["--target", target]);
     }
     run(&mut build)
 }

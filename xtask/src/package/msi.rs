@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{LARGEST_SERVICE, PackageArgs, epoch, metadata, notices, sbom, workspace_version};
+use super::{
+    LARGEST_SERVICE, PARTS, PROGRAMS, PackageArgs, WINDOW, build_window, epoch, metadata, notices,
+    sbom, workspace_version,
+};
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
 use crate::workspace::Workspace;
@@ -18,13 +21,17 @@ use crate::workspace::Workspace;
 pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
     tools::rust_target(TARGET)?;
     build(args, workspace)?;
+    build_window(args, workspace, Some(TARGET))?;
     let folder = workspace.target().join("package/windows");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     let files = folder.join("files");
     fs::create_dir_all(&files)?;
-    let metadata = metadata(workspace.root(), TARGET)?;
+    let metadata = sbom::merge(
+        metadata(workspace.root(), TARGET)?,
+        metadata(&workspace.root().join(WINDOW), TARGET)?,
+    );
     let version = match &args.version {
         Some(version) => version.clone(),
         None => workspace_version(&metadata)?,
@@ -75,7 +82,7 @@ fn build(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
     if !args.debug {
         build.arg("--release");
     }
-    for part in PARTS {
+    for part in PARTS.iter().filter(|part| **part != "connector-window") {
         build.args(["--package", part]);
     }
     run(&mut build)
@@ -83,8 +90,13 @@ fn build(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
 
 fn stage_programs(args: &PackageArgs, workspace: &Workspace, files: &Path) -> anyhow::Result<()> {
     let profile = if args.debug { "debug" } else { "release" };
-    let built = workspace.target().join(TARGET).join(profile);
+    let target = workspace.target();
     for program in PROGRAMS {
+        let target = match program {
+            "ztna-window" => &target.join("window"),
+            _ => target,
+        };
+        let built = target.join(TARGET).join(profile);
         let name = format!("{program}.exe");
         let stripped = files.join(&name);
         fs::copy(built.join(&name), &stripped)?;
@@ -209,12 +221,6 @@ fn foreign_library(imports: &str) -> Option<String> {
         .map(str::to_lowercase)
         .find(|name| !name.starts_with("api-ms-win-") && !SYSTEM_LIBRARIES.contains(&name.as_str()))
 }
-
-/// What is installed; the window is not built for Windows yet.
-const PROGRAMS: [&str; 3] = ["ztnad", "ztna", "ztna-tray"];
-
-/// The packages that they are built from.
-const PARTS: [&str; 3] = ["connector-cli", "connector-service", "connector-ui"];
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
