@@ -240,13 +240,15 @@ const PATH: [&str; 4] = [
 ];
 
 /// What every Windows 10 has.
-const SYSTEM_LIBRARIES: [&str; 23] = [
+const SYSTEM_LIBRARIES: [&str; 30] = [
     "advapi32.dll",
     "bcrypt.dll",
     "bcryptprimitives.dll",
+    "cfgmgr32.dll",
     "combase.dll",
     "comctl32.dll",
     "crypt32.dll",
+    "dnsapi.dll",
     "dwmapi.dll",
     "fwpuclnt.dll",
     "gdi32.dll",
@@ -257,11 +259,16 @@ const SYSTEM_LIBRARIES: [&str; 23] = [
     "ntdll.dll",
     "ole32.dll",
     "oleaut32.dll",
+    "opengl32.dll",
+    "propsys.dll",
     "rpcrt4.dll",
     "secur32.dll",
+    "setupapi.dll",
     "shell32.dll",
     "shlwapi.dll",
+    "uiautomationcore.dll",
     "user32.dll",
+    "userenv.dll",
     "uxtheme.dll",
     "ws2_32.dll",
 ];
