@@ -3,6 +3,9 @@
 //! It shows what the service says and carries out what the person chooses. It decides nothing,
 //! keeps nothing, and sees no token.
 
+// Windows opens a console for every other program, which would end this one when it is closed.
+#![windows_subsystem = "windows"]
+
 mod desktop;
 
 use std::collections::BTreeSet;

@@ -27,8 +27,8 @@ pub struct Notice {
 pub struct Notices {
     /// When each thing was last said.
     said: BTreeMap<(Topic, String), i64>,
-    /// When the last messages were shown.
-    shown: VecDeque<i64>,
+    /// When the last refusals were told of.
+    refusals: VecDeque<i64>,
     /// When each site was last in use.
     used: BTreeMap<String, i64>,
     /// The person has just signed out, and need not be told.
@@ -73,7 +73,6 @@ impl Notices {
         notices.extend(self.refused(before, after, texts, clock));
         notices.extend(self.requests(before, after, texts, clock));
         notices.extend(self.settings(before, after, texts, clock));
-        notices.retain(|_| self.has_room(clock.now));
         notices
     }
 
@@ -193,9 +192,13 @@ impl Notices {
         let mut notices = Vec::new();
         for decision in after.refused.iter().filter(is_new) {
             let target = one_line(&decision.target);
-            if !self.is_news(Topic::Refused, &target, REPEATING, clock.now) {
+            // Programs can be refused without end; everything else is told of rarely by itself.
+            if self.refusals.len() >= IN_A_MINUTE
+                || !self.is_news(Topic::Refused, &target, REPEATING, clock.now)
+            {
                 continue;
             }
+            self.refusals.push_back(clock.now);
             let mut body = paragraph(&decision.message);
             if let Some(remedy) = &decision.remedy {
                 body = format!("{body} {}", paragraph(remedy));
@@ -302,17 +305,8 @@ impl Notices {
         is_news
     }
 
-    /// Returns whether another message fits into this minute, and counts it.
-    fn has_room(&mut self, now: i64) -> bool {
-        let has_room = self.shown.len() < IN_A_MINUTE;
-        if has_room {
-            self.shown.push_back(now);
-        }
-        has_room
-    }
-
     fn forget(&mut self, now: i64) {
-        self.shown.retain(|shown| (0..60).contains(&(now - shown)));
+        self.refusals.retain(|told| (0..60).contains(&(now - told)));
         self.said.retain(|_, said| now - *said < ONCE);
         self.used.retain(|_, used| now - *used < IN_USE);
         self.signed_out_at.take_if(|at| now - *at > OWN_DOING);
@@ -340,7 +334,7 @@ fn unmet(known: &Known, texts: &Texts) -> String {
     }
 }
 
-/// More would not be read.
+/// More refusals would not be read.
 const IN_A_MINUTE: usize = 3;
 
 /// Seconds before the session's end that suffice to sign in again.

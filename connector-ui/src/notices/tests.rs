@@ -57,6 +57,21 @@ fn while_signed_out_no_refusal_is_told() {
 }
 
 #[test]
+fn a_flood_of_refusals_hides_nothing_else() {
+    let mut flooded = connected();
+    let refused = (0..50).map(|number| refusal(&format!("d-{number}"), &format!("h{number}:80")));
+    flooded.refused = refused.collect();
+    let mut failing = unmet(&[Finding::Fail]);
+    failing.refused = flooded.refused.clone();
+    let mut world = World::default();
+
+    let told = world.between(Some(&connected()), Some(&flooded));
+    let then = world.between(Some(&flooded), Some(&failing));
+
+    assert_eq!((told.len(), then.len()), (3, 1), "{then:?}");
+}
+
+#[test]
 fn a_flood_is_told_as_three_messages_a_minute() {
     let flood = |first: u32| {
         let mut known = connected();

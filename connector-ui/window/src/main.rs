@@ -3,6 +3,9 @@
 //! What its pages are is decided by `connector-ui`, as data; here they are drawn. Like the tray,
 //! it shows what the service says, carries out what the person chooses, and sees no token.
 
+// Windows opens a console for every other program.
+#![windows_subsystem = "windows"]
+
 mod app;
 mod draw;
 mod feed;

@@ -110,6 +110,9 @@ fn stage_programs(args: &PackageArgs, workspace: &Workspace, files: &Path) -> an
         if let Some(library) = foreign_library(&imports) {
             bail!("{name} needs {library}, which Windows does not have");
         }
+        if has_console(&imports) == WINDOWED.contains(&program) {
+            bail!("{name} is built for the wrong subsystem: look for `windows_subsystem`");
+        }
     }
     let size = fs::metadata(files.join("ztnad.exe"))?.len();
     say(&format!(
@@ -239,6 +242,14 @@ const PATH: [&str; 4] = [
     "INSERT INTO `InstallExecuteSequence` (`Action`, `Sequence`) VALUES ('RemoveEnvironmentStrings', 3300)",
 ];
 
+/// Returns whether Windows opens a console for the program.
+fn has_console(headers: &str) -> bool {
+    headers.contains("(Windows CUI)")
+}
+
+/// What a desktop starts, and nobody in a console.
+const WINDOWED: [&str; 2] = ["ztna-tray", "ztna-window"];
+
 /// What every Windows 10 has.
 const SYSTEM_LIBRARIES: [&str; 30] = [
     "advapi32.dll",
@@ -286,6 +297,17 @@ mod tests {
             foreign_library(&format!("{systems}\tDLL Name: libgcc_s_seh-1.dll\n")).as_deref(),
             Some("libgcc_s_seh-1.dll")
         );
+    }
+
+    #[test]
+    fn the_tray_that_a_login_starts_knows_it_everywhere() {
+        for starts_it in [
+            include_str!("../../../installers/linux/ztna-tray.desktop"),
+            include_str!("../../../installers/macos/ztna-tray.plist"),
+            include_str!("../../../installers/windows/ztna.wxs"),
+        ] {
+            assert!(starts_it.contains("--at-login"), "{starts_it}");
+        }
     }
 
     #[test]
