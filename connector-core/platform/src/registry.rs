@@ -8,7 +8,7 @@ mod reading;
 #[cfg(all(windows, feature = "system"))]
 pub(crate) use self::key::check;
 #[cfg(windows)]
-pub(crate) use self::key::{Key, delete, wide};
+pub(crate) use self::key::{Key, delete};
 
 /// A value as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

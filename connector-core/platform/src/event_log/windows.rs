@@ -10,8 +10,9 @@ use windows_sys::Win32::System::EventLog::{
 };
 
 use super::{Kind, Severity};
-use crate::registry::{self, Key, Value, wide};
+use crate::registry::{self, Key, Value};
 use crate::supervisor;
+use crate::wide::wide;
 
 pub(super) fn write<'a>(kind: Kind, severity: Severity, text: impl FnOnce() -> Cow<'a, str>) {
     if !supervisor::is_host() {

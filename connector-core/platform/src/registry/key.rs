@@ -10,6 +10,7 @@ use windows_sys::Win32::System::Registry::{
 };
 
 use super::Value;
+use crate::wide::wide;
 
 /// An open key.
 #[derive(Debug)]
@@ -84,9 +85,4 @@ pub(crate) fn check(outcome: u32) -> io::Result<()> {
         ERROR_SUCCESS => Ok(()),
         outcome => Err(io::Error::from_raw_os_error(outcome.cast_signed())),
     }
-}
-
-/// Writes `text` as the system wants it.
-pub(crate) fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
 }

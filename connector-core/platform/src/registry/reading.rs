@@ -10,7 +10,8 @@ use windows_sys::Win32::System::Registry::{
 };
 
 use super::Value;
-use super::key::{Key, check, wide};
+use super::key::{Key, check};
+use crate::wide::wide;
 
 /// A value as somebody else has stored it.
 #[derive(Debug, Clone, PartialEq, Eq)]
