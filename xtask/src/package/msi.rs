@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{LARGEST_SERVICE, PackageArgs, epoch, metadata, notices, sbom, workspace_version};
+use super::{PackageArgs, compare, epoch, metadata, notices, sbom, tell_size, workspace_version};
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
 use crate::workspace::Workspace;
@@ -53,9 +53,7 @@ pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<
         pack(&files, package, &version, time)?;
     }
     let [first, second] = packed;
-    if fs::read(&first)? != fs::read(&second)? {
-        bail!("{} and {} differ", first.display(), second.display());
-    }
+    compare(&first, &second)?;
     fs::remove_file(second)?;
     let made = workspace.target().join("package").join(name);
     fs::rename(first, &made)?;
@@ -99,16 +97,7 @@ fn stage_programs(args: &PackageArgs, workspace: &Workspace, files: &Path) -> an
             bail!("{name} needs {library}, which Windows does not have");
         }
     }
-    let size = fs::metadata(files.join("ztnad.exe"))?.len();
-    say(&format!(
-        "ztnad.exe has {size} bytes, of {LARGEST_SERVICE}{}",
-        if size > LARGEST_SERVICE {
-            ": TOO LARGE"
-        } else {
-            ""
-        }
-    ));
-    Ok(())
+    tell_size(&files.join("ztnad.exe"), args)
 }
 
 /// Fetches the driver's library, which its makers have signed, out of the crate that carries it.
