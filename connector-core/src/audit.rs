@@ -2,6 +2,7 @@
 //! security-control profile, in a chain that cannot be quietly edited.
 
 pub mod chain;
+mod event;
 mod matter;
 mod plea;
 mod protection;
@@ -21,6 +22,7 @@ pub use self::protection::{ProtectionChange, ProtectionRecord, ResumedBy};
 pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
 
 use self::chain::Link;
+use self::event::{OTHER, actor, device, metadata};
 use crate::access::{Denial, Destination, Flow, Reason, Workload};
 use crate::authzen::{Access, Decision, Difference, Granted, Opinion};
 use crate::catalogue::{Resource, ResourceId};
@@ -138,13 +140,7 @@ impl Record {
             "action_id": action,
             "disposition_id": disposition,
             "status_id": status,
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "profiles": ["security_control"],
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
+            "metadata": metadata(link, product_version, &["security_control"]),
             "dst_endpoint": self.destination(),
             "connection_info": {"direction_id": 2, "protocol_name": self.flow.protocol.transport()},
             "authorizations": [{"decision": self.word()}],
@@ -159,7 +155,7 @@ impl Record {
             event["end_time"] = self.time.unix_millis().into();
         }
         if let Some(host) = &self.host {
-            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
+            event["device"] = device(host);
         }
         if let Some(denial) = self.denial() {
             event["status_code"] = denial.reason.code().into();
@@ -203,18 +199,11 @@ impl Record {
     }
 
     fn actor(&self) -> Option<Value> {
-        let mut actor = Map::new();
-        if let Some(session) = &self.session {
-            actor.insert("user".into(), user(session));
-            actor.insert(
-                "session".into(),
-                json!({"uid": session.id.as_str(), "issuer": &*session.person.issuer}),
-            );
-        }
+        let mut actor = self.session.as_ref().map(actor);
         if let Some(process) = self.process() {
-            actor.insert("process".into(), process);
+            actor.get_or_insert_with(|| json!({}))["process"] = process;
         }
-        (!actor.is_empty()).then(|| actor.into())
+        actor
     }
 
     fn process(&self) -> Option<Value> {
@@ -377,25 +366,10 @@ fn opinion(opinion: &Opinion) -> Value {
     })
 }
 
-fn user(session: &Session) -> Value {
-    let person = &session.person;
-    let groups = person.groups.iter().map(|group| json!({"name": &**group}));
-    let mut user = json!({"uid": &*person.subject, "groups": groups.collect::<Vec<_>>()});
-    if let Some(email) = &person.email {
-        user["email_addr"] = (&**email).into();
-    }
-    user
-}
-
-fn product(version: &str) -> Value {
-    json!({"name": "ZTNA Connector", "vendor_name": "ZTNA Connector", "version": version})
-}
-
 const NETWORK_ACTIVITY: u64 = 4001;
 const OPEN: u64 = 1;
 const RESET: u64 = 3;
 const REFUSE: u64 = 5;
-const OTHER: u64 = 99;
 
 #[cfg(test)]
 mod tests {

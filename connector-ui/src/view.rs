@@ -1,5 +1,6 @@
 //! What the tray's menu is, as a pure function of what the service says.
 
+mod pause_lock;
 pub(crate) mod sections;
 mod standing;
 #[cfg(test)]
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
+pub(crate) use self::pause_lock::PauseLock;
 pub use self::standing::State;
 pub(crate) use self::standing::is_silent;
 use crate::icon::Icon;

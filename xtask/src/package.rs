@@ -147,11 +147,7 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
             .arg(&stripped))?;
         libc = libc.max(elf::check(&stripped)?);
     }
-    let size = fs::metadata(binaries.join("ztnad"))?.len();
-    say(&format!("ztnad has {size} bytes, of {LARGEST_SERVICE}"));
-    if size > LARGEST_SERVICE && !args.debug {
-        say("TOO LARGE: look at `cargo tree --duplicates` and at new dependencies");
-    }
+    check_size(&binaries.join("ztnad"), args)?;
     Ok(Making {
         version,
         epoch: epoch(workspace)?,
@@ -161,6 +157,21 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         metadata,
         libc,
     })
+}
+
+/// Says how large the service is.
+///
+/// # Errors
+/// If a release is larger than it may be.
+fn check_size(service: &Path, args: &PackageArgs) -> anyhow::Result<()> {
+    let name = service.file_name().context("a program has a name")?;
+    let size = fs::metadata(service)?.len();
+    let name = name.display();
+    say(&format!("{name} has {size} bytes, of {LARGEST_SERVICE}"));
+    if size > LARGEST_SERVICE && !args.debug {
+        bail!("{name} is too large: look at `cargo tree --duplicates` and at new dependencies");
+    }
+    Ok(())
 }
 
 /// Builds the window, which is a workspace of its own, for this machine or for `target`.
@@ -195,17 +206,23 @@ fn twice(
         build(making, tree, &first.join(kind))?,
         build(making, tree, &second.join(kind))?,
     );
-    if fs::read(&first)? != fs::read(&second)? {
+    compare(&first, &second)?;
+    let name = first.file_name().context("a package has a name")?;
+    let made = making.folder.join(name);
+    fs::copy(&first, &made)?;
+    Ok(made)
+}
+
+/// Refuses two packages of the same files that differ.
+fn compare(first: &Path, second: &Path) -> anyhow::Result<()> {
+    if fs::read(first)? != fs::read(second)? {
         bail!(
             "{} and {} were made from the same files and differ: `diffoscope` tells where",
             first.display(),
             second.display()
         );
     }
-    let name = first.file_name().context("a package has a name")?;
-    let made = making.folder.join(name);
-    fs::copy(&first, &made)?;
-    Ok(made)
+    Ok(())
 }
 
 fn host() -> anyhow::Result<String> {

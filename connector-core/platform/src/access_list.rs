@@ -1,9 +1,7 @@
 //! Access lists of Windows: who may open a pipe, a directory, and what is in it.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::windows::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
@@ -19,6 +17,7 @@ use windows_sys::Win32::Security::{
 };
 
 use crate::account::{Account, Sid};
+use crate::wide::wide;
 
 /// The owner, administrators and the system; nobody else.
 pub(crate) const OWNER: &str = "D:P(A;OICI;GA;;;OW)(A;OICI;GA;;;BA)(A;OICI;GA;;;SY)";
@@ -47,7 +46,7 @@ impl Descriptor {
 
     #[expect(unsafe_code, reason = "the system's interface")]
     fn parse(sddl: &str) -> io::Result<Self> {
-        let text = wide(OsStr::new(sddl));
+        let text = wide(sddl);
         let mut descriptor = ptr::null_mut();
         // SAFETY: the text ends with zero, the out pointer is valid, the size is not asked for.
         let parsed = unsafe {
@@ -100,7 +99,7 @@ pub(crate) fn restrict(directory: &Path, sddl: &str) -> io::Result<()> {
         // Such a list lets everybody in.
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let name = wide(directory.as_os_str());
+    let name = wide(directory);
     // SAFETY: the name ends with zero, and the list lives as long as the descriptor.
     let code = unsafe {
         SetNamedSecurityInfoW(
@@ -150,7 +149,7 @@ pub(crate) fn is_ours(subject: Subject<'_>) -> io::Result<bool> {
     let mut descriptor = ptr::null_mut();
     let code = match subject {
         Subject::Path(path) => {
-            let name = wide(path.as_os_str());
+            let name = wide(path);
             // SAFETY: the name ends with zero and the out pointers that are asked for are valid.
             unsafe {
                 GetNamedSecurityInfoW(
@@ -196,10 +195,6 @@ fn succeeded(code: u32) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(code.cast_signed()))
-}
-
-fn wide(text: &OsStr) -> Vec<u16> {
-    text.encode_wide().chain([0]).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetCurrentThread, OpenProcessToken, OpenThreadToken,
 };
 
+use crate::wide;
+
 /// A user as the system names them, and whether they act as an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -151,11 +153,8 @@ impl Sid {
         let sid = self.0.as_ptr().cast::<c_void>().cast_mut();
         // SAFETY: the identifier is valid and the out pointer too.
         told(unsafe { ConvertSidToStringSidW(sid, &raw mut text) })?;
-        let units = (0..LONGEST_NOTATION)
-            // SAFETY: the system's text ends with zero, and nothing behind that is read.
-            .map(|index| unsafe { text.add(index).read() })
-            .take_while(|unit| *unit != 0);
-        let notation = char::decode_utf16(units).collect::<Result<String, _>>();
+        // SAFETY: the system's text ends with zero.
+        let notation = String::from_utf16(&unsafe { wide::read(text, LONGEST_NOTATION) });
         // SAFETY: the system allocated it, and nothing else frees it.
         unsafe { LocalFree(text.cast()) };
         notation.map_err(io::Error::other)

@@ -4,6 +4,8 @@
 #[cfg_attr(not(windows), path = "event_log/other.rs")]
 mod imp;
 
+use std::borrow::Cow;
+
 #[cfg(windows)]
 pub(crate) use self::imp::{register, unregister};
 
@@ -27,7 +29,8 @@ pub enum Kind {
     Service,
 }
 
-/// Writes an event if the Service Control Manager runs this process, and does nothing elsewhere.
-pub fn write(kind: Kind, severity: Severity, text: &str) {
+/// Writes an event if the Service Control Manager runs this process, and does nothing elsewhere:
+/// `text` is asked for only if it is written.
+pub fn write<'a>(kind: Kind, severity: Severity, text: impl FnOnce() -> Cow<'a, str>) {
     imp::write(kind, severity, text);
 }

@@ -30,3 +30,5 @@ pub mod signals;
 pub mod steering;
 pub mod supervisor;
 pub mod surroundings;
+#[cfg(windows)]
+mod wide;

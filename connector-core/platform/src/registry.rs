@@ -2,9 +2,13 @@
 
 #[cfg(windows)]
 mod key;
+#[cfg(all(windows, feature = "system"))]
+mod reading;
 
+#[cfg(all(windows, feature = "system"))]
+pub(crate) use self::key::check;
 #[cfg(windows)]
-pub(crate) use self::key::{Key, check, delete, wide};
+pub(crate) use self::key::{Key, delete};
 
 /// A value as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,18 +44,22 @@ pub(crate) enum Kind {
     /// `REG_DWORD`.
     Number,
     /// `REG_SZ`.
+    #[cfg(feature = "system")]
     Text,
     /// `REG_MULTI_SZ`.
+    #[cfg(feature = "system")]
     Texts,
 }
 
 impl Kind {
     pub(crate) const fn code(self) -> u32 {
         match self {
+            #[cfg(feature = "system")]
             Self::Text => 1,
             #[cfg(windows)]
             Self::Expandable => 2,
             Self::Number => 4,
+            #[cfg(feature = "system")]
             Self::Texts => 7,
         }
     }

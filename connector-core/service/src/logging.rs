@@ -46,7 +46,9 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LevelSw
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]
 pub(crate) fn report(error: &anyhow::Error) {
     eprintln!("ztnad: {error:#}");
-    event_log::write(Kind::Service, Severity::Error, &format!("{error:#}"));
+    event_log::write(Kind::Service, Severity::Error, || {
+        format!("{error:#}").into()
+    });
 }
 
 /// Changes which lines are written from now on.
@@ -134,11 +136,9 @@ pub(crate) struct Line<'a> {
 impl io::Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.latest.keep(bytes);
-        event_log::write(
-            Kind::Service,
-            self.severity,
-            &String::from_utf8_lossy(bytes),
-        );
+        event_log::write(Kind::Service, self.severity, || {
+            String::from_utf8_lossy(bytes)
+        });
         io::Write::write_all(&mut io::stderr(), bytes)?;
         Ok(bytes.len())
     }

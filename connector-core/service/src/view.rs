@@ -168,7 +168,7 @@ impl View {
     }
 
     /// Returns where people get help: the administrator's word counts before the company's.
-    fn support(&self, snapshot: &Snapshot) -> Option<String> {
+    pub(crate) fn support(&self, snapshot: &Snapshot) -> Option<String> {
         let own = self.settings.borrow().support.clone();
         let organisation = snapshot.organisation.as_ref();
         own.or_else(|| Some(organisation?.support.as_ref()?.to_string()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::chain::Link;
-use super::{product, user};
+use super::event::{OTHER, USER_ACCESS, metadata, user, who_and_where};
 use crate::catalogue::ResourceId;
 use crate::identity::{HostId, Session};
 use crate::time::WallTime;
@@ -84,12 +84,7 @@ impl PleaRecord {
             "severity_id": severity,
             "time": self.time.unix_millis(),
             "status_id": status,
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
+            "metadata": metadata(link, product_version, &[]),
             "privileges": [format!("connect {resource}")],
             "unmapped": {"chain": link.to_json(), "access_request": request},
         });
@@ -98,14 +93,8 @@ impl PleaRecord {
         }
         if let Some(session) = &self.session {
             event["user"] = user(session);
-            event["actor"] = json!({
-                "user": user(session),
-                "session": {"uid": session.id.as_str(), "issuer": &*session.person.issuer},
-            });
         }
-        if let Some(host) = &self.host {
-            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
-        }
+        who_and_where(&mut event, self.session.as_ref(), self.host.as_ref());
         event
     }
 }
@@ -141,9 +130,6 @@ impl Settlement {
         request
     }
 }
-
-const USER_ACCESS: u64 = 3005;
-const OTHER: u64 = 99;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::chain::Link;
-use super::{product, user};
+use super::event::{base, metadata, who_and_where};
 use crate::identity::{HostId, Session};
 use crate::time::WallTime;
 
@@ -87,31 +87,10 @@ impl ProtectionRecord {
     #[must_use]
     pub fn to_ocsf(&self, link: &Link, product_version: &str) -> Value {
         let (name, severity, protection) = self.change.describe();
-        let mut event = json!({
-            "class_uid": 0,
-            "category_uid": 0,
-            "activity_id": 99,
-            "activity_name": name,
-            "type_uid": 99,
-            "severity_id": severity,
-            "time": self.time.unix_millis(),
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
-            "unmapped": {"chain": link.to_json(), "protection": protection},
-        });
-        if let Some(session) = &self.session {
-            event["actor"] = json!({
-                "user": user(session),
-                "session": {"uid": session.id.as_str(), "issuer": &*session.person.issuer},
-            });
-        }
-        if let Some(host) = &self.host {
-            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
-        }
+        let mut event = base(name, severity, self.time);
+        event["metadata"] = metadata(link, product_version, &[]);
+        event["unmapped"] = json!({"chain": link.to_json(), "protection": protection});
+        who_and_where(&mut event, self.session.as_ref(), self.host.as_ref());
         event
     }
 }

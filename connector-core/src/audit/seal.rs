@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::chain::{LineHash, Link, LogId, from_hex, to_hex};
-use super::product;
+use super::event::{base, metadata};
 use crate::jws::{self, PublicKey};
 use crate::time::WallTime;
 
@@ -200,34 +200,24 @@ impl SignedSeal {
 
     /// Writes it as an OCSF base event.
     pub(super) fn to_ocsf(&self, link: &Link, product_version: &str) -> Value {
-        let is_gap = self.seal.cause.is_gap();
-        json!({
-            "class_uid": 0,
-            "category_uid": 0,
-            "activity_id": OTHER,
-            "activity_name": if is_gap { "Gap" } else { "Checkpoint" },
-            "type_uid": OTHER,
-            "severity_id": if is_gap { 3 } else { 1 },
-            "time": self.seal.time,
-            "message": self.seal.cause.to_string(),
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
-            "unmapped": {
-                "chain": link.to_json(),
-                "checkpoint": self.seal,
-                "signature": to_hex(&self.signature),
-                "signed_by": self.key.to_string(),
-            },
-        })
+        let (name, severity) = if self.seal.cause.is_gap() {
+            ("Gap", 3)
+        } else {
+            ("Checkpoint", 1)
+        };
+        let time = WallTime::from_unix_millis(self.seal.time);
+        let mut event = base(name, severity, time);
+        event["message"] = self.seal.cause.to_string().into();
+        event["metadata"] = metadata(link, product_version, &[]);
+        event["unmapped"] = json!({
+            "chain": link.to_json(),
+            "checkpoint": self.seal,
+            "signature": to_hex(&self.signature),
+            "signed_by": self.key.to_string(),
+        });
+        event
     }
 }
 
 /// The `typ` of the JWS that a seal is the payload of.
 pub const SEAL_TYPE: &str = "ztna-audit-seal+jws";
-
-/// OCSF's "other", for an activity that the base event does not name.
-const OTHER: u64 = 99;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::chain::Link;
-use super::{product, user};
+use super::event::{base, metadata, who_and_where};
 use crate::connector::{SignalOutcome, SignalRecord};
 
 impl SignalRecord {
@@ -26,31 +26,10 @@ impl SignalRecord {
             SignalOutcome::Applied => 3,
             SignalOutcome::Elsewhere | SignalOutcome::Noted => 1,
         };
-        let mut event = json!({
-            "class_uid": 0,
-            "category_uid": 0,
-            "activity_id": 99,
-            "activity_name": "Signal",
-            "type_uid": 99,
-            "severity_id": severity,
-            "time": self.time.unix_millis(),
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
-            "unmapped": {"chain": link.to_json(), "signal": signal},
-        });
-        if let Some(session) = &self.session {
-            event["actor"] = json!({
-                "user": user(session),
-                "session": {"uid": session.id.as_str(), "issuer": &*session.person.issuer},
-            });
-        }
-        if let Some(host) = &self.host {
-            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
-        }
+        let mut event = base("Signal", severity, self.time);
+        event["metadata"] = metadata(link, product_version, &[]);
+        event["unmapped"] = json!({"chain": link.to_json(), "signal": signal});
+        who_and_where(&mut event, self.session.as_ref(), self.host.as_ref());
         event
     }
 }

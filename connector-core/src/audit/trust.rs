@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::Said;
 use super::chain::Link;
-use super::{Said, product, user};
+use super::event::{USER_ACCESS, actor, device, metadata, user};
 use crate::access::{Denial, Reason};
 use crate::identity::{HostId, Session};
 use crate::posture::Verdict;
@@ -70,11 +71,12 @@ impl TrustRecord {
             TrustOutcome::Granted { .. } => (ASSIGN_PRIVILEGES, 2, 1),
             TrustOutcome::Refused(_) => (ASSIGN_PRIVILEGES, 3, 2),
         };
-        let person = user(&self.session);
         let mut authorization = json!({"decision": word});
         if let Some(policy) = self.said.as_ref().and_then(|said| said.policy.as_ref()) {
             authorization["policy"] = json!({"uid": &**policy});
         }
+        let mut actor = actor(&self.session);
+        actor["authorizations"] = json!([authorization]);
         let mut event = json!({
             "class_uid": USER_ACCESS,
             "category_uid": USER_ACCESS / 1000,
@@ -83,22 +85,10 @@ impl TrustRecord {
             "severity_id": severity,
             "time": self.time.unix_millis(),
             "status_id": status,
-            "metadata": {
-                "version": "1.8.0",
-                "product": product(product_version),
-                "sequence": link.sequence,
-                "uid": link.sequence.to_string(),
-            },
-            "actor": {
-                "user": &person,
-                "session": {
-                    "uid": self.session.id.as_str(),
-                    "issuer": &*self.session.person.issuer,
-                },
-                "authorizations": [authorization],
-            },
+            "metadata": metadata(link, product_version, &[]),
+            "actor": actor,
             "user": match &*self.wish {
-                Wish::Delegate(_) => person,
+                Wish::Delegate(_) => user(&self.session),
                 Wish::Elevate(elevation) => json!({"uid": &*elevation.target}),
             },
             "privileges": self.privileges(),
@@ -111,7 +101,7 @@ impl TrustRecord {
             event["status_detail"] = detail.into();
         }
         if let Some(host) = &self.host {
-            event["device"] = json!({"uid": host.as_str(), "type_id": 0});
+            event["device"] = device(host);
         }
         event
     }
@@ -190,7 +180,6 @@ impl TrustOutcome {
     }
 }
 
-const USER_ACCESS: u64 = 3005;
 const ASSIGN_PRIVILEGES: u64 = 1;
 const REVOKE_PRIVILEGES: u64 = 2;
 

@@ -1,10 +1,10 @@
-use connector_ipc::{Identity, ManagedReport, Standing};
+use connector_ipc::{Identity, Standing};
 
 use super::{Act, Block, Button, Model, Page};
 use crate::texts::Texts;
 use crate::view::sections::access::{site_label, wish};
 use crate::view::sections::display_name;
-use crate::view::{Action, Break, Clock, Headline, Known, State, one_line};
+use crate::view::{Action, Break, Clock, Headline, Known, PauseLock, State, one_line};
 
 /// How it is, in words and in a shape.
 pub(super) fn standing(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
@@ -88,27 +88,14 @@ fn person(identity: &Identity, known: &Known, texts: &Texts, clock: Clock) -> Ve
 }
 
 fn nobody(state: State, texts: &Texts) -> Vec<Block> {
-    match state {
-        State::InUse | State::Starting => Vec::new(),
-        State::SigningIn => vec![sign_in(texts.say("sign-in-again"))],
-        State::BlockedByDevice
-        | State::BlockedByNetwork
-        | State::Connected
-        | State::Connecting
-        | State::NotRunning
-        | State::Offline
-        | State::Paused
-        | State::Restricted
-        | State::SignedOut
-        | State::Warning => vec![
-            Block::Text(texts.say("sign-in-why")),
-            sign_in(texts.say("sign-in")),
-        ],
-    }
-}
-
-fn sign_in(label: String) -> Block {
-    Block::Buttons(vec![Button::new(label, Act::Choose(Action::SignIn))])
+    let Some(sign_in) = state.sign_in() else {
+        return Vec::new();
+    };
+    let sign_in = Button::new(texts.say(sign_in), Act::Choose(Action::SignIn));
+    let why = (state != State::SigningIn).then(|| Block::Text(texts.say("sign-in-why")));
+    why.into_iter()
+        .chain([Block::Buttons(vec![sign_in])])
+        .collect()
 }
 
 fn switch(state: State, known: &Known, texts: &Texts) -> Vec<Block> {
@@ -119,10 +106,8 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Vec<Block> {
     if known.status.identity.is_none() {
         return Vec::new();
     }
-    if let Some(managed) = known.status.managed.as_ref()
-        && (!managed.pause_allowed || managed.reason_required)
-    {
-        return locked(managed, texts);
+    if let Some(lock) = PauseLock::of(&known.status) {
+        return locked(&lock, texts);
     }
     let pause = texts.say("pause");
     let choice = |key: &str, length| {
@@ -143,15 +128,11 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Vec<Block> {
 }
 
 /// What cannot be switched off from here, whose word that is, and the way out.
-fn locked(managed: &ManagedReport, texts: &Texts) -> Vec<Block> {
-    let way_out = match managed.pause_allowed {
-        true => "pause-locked-reason",
-        false => "pause-locked-way-out",
-    };
+fn locked(lock: &PauseLock<'_>, texts: &Texts) -> Vec<Block> {
     vec![
         Block::Heading(texts.say("pause-locked")),
-        Block::Text(texts.say_with("managed-by", [("name", one_line(&managed.by).into())])),
-        Block::Text(texts.say(way_out)),
+        Block::Text(lock.by(texts)),
+        Block::Text(lock.way_out(texts)),
     ]
 }
 

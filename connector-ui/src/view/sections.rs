@@ -6,10 +6,10 @@ mod device;
 use std::collections::BTreeSet;
 
 use connector_client::browser::WebPage;
-use connector_ipc::{Identity, ManagedReport, Standing};
+use connector_ipc::{Identity, Standing};
 
 use super::standing::{State, Trouble, troubles};
-use super::{Action, Break, Clock, Entry, Goal, Item, Known, broken, one_line};
+use super::{Action, Break, Clock, Entry, Goal, Item, Known, PauseLock, broken, one_line};
 use crate::texts::Texts;
 
 /// What there is to read about a state.
@@ -102,36 +102,10 @@ pub(crate) fn display_name(identity: &Identity) -> String {
 
 fn person(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry> {
     let Some(identity) = &known.status.identity else {
-        let action = match state {
-            State::InUse | State::Starting => None,
-            State::BlockedByDevice
-            | State::BlockedByNetwork
-            | State::Connected
-            | State::Connecting
-            | State::NotRunning
-            | State::Offline
-            | State::Paused
-            | State::Restricted
-            | State::SignedOut
-            | State::SigningIn
-            | State::Warning => Some(Action::SignIn),
-        };
-        let key = match state {
-            State::SigningIn => "sign-in-again",
-            State::BlockedByDevice
-            | State::BlockedByNetwork
-            | State::Connected
-            | State::Connecting
-            | State::InUse
-            | State::NotRunning
-            | State::Offline
-            | State::Paused
-            | State::Restricted
-            | State::SignedOut
-            | State::Starting
-            | State::Warning => "sign-in",
-        };
-        return vec![item("sign-in", texts.say(key), action)];
+        let sign_in = state.sign_in();
+        let label = texts.say(sign_in.unwrap_or("sign-in"));
+        let action = sign_in.map(|_| Action::SignIn);
+        return vec![item("sign-in", label, action)];
     };
     let name = display_name(identity);
     let mut entries = vec![Entry::Text(
@@ -157,10 +131,8 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
         return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
     }
     known.status.identity.as_ref()?;
-    if let Some(managed) = known.status.managed.as_ref()
-        && (!managed.pause_allowed || managed.reason_required)
-    {
-        return Some(locked(managed, texts));
+    if let Some(lock) = PauseLock::of(&known.status) {
+        return Some(locked(&lock, texts));
     }
     let choice = |key: &str, length| item(key, texts.say(key), Some(Action::Pause(length)));
     Some(Entry::Submenu {
@@ -176,14 +148,9 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
 }
 
 /// What cannot be switched off from here, whose word that is, and the way out.
-fn locked(managed: &ManagedReport, texts: &Texts) -> Entry {
-    let key = match managed.pause_allowed {
-        true => "pause-locked-reason",
-        false => "pause-locked-way-out",
-    };
-    let by = texts.say_with("managed-by", [("name", one_line(&managed.by).into())]);
-    let mut entries = vec![Entry::Text(by)];
-    entries.extend(broken(&texts.say(key)));
+fn locked(lock: &PauseLock<'_>, texts: &Texts) -> Entry {
+    let mut entries = vec![Entry::Text(lock.by(texts))];
+    entries.extend(broken(&lock.way_out(texts)));
     Entry::Submenu {
         id: "pause".into(),
         label: texts.say("pause-locked"),

@@ -129,6 +129,24 @@ impl State {
         }
     }
 
+    /// Returns the key of the text that offers to sign in, unless nobody can now.
+    pub(crate) const fn sign_in(self) -> Option<&'static str> {
+        match self {
+            Self::InUse | Self::Starting => None,
+            Self::SigningIn => Some("sign-in-again"),
+            Self::BlockedByDevice
+            | Self::BlockedByNetwork
+            | Self::Connected
+            | Self::Connecting
+            | Self::NotRunning
+            | Self::Offline
+            | Self::Paused
+            | Self::Restricted
+            | Self::SignedOut
+            | Self::Warning => Some("sign-in"),
+        }
+    }
+
     pub(super) const fn needs_attention(self) -> bool {
         matches!(
             self,

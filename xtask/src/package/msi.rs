@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::{
-    LARGEST_SERVICE, PARTS, PROGRAMS, PackageArgs, WINDOW, build_window, epoch, metadata, notices,
-    sbom, workspace_version,
+    PARTS, PROGRAMS, PackageArgs, WINDOW, build_window, check_size, compare, epoch, metadata,
+    notices, sbom, workspace_version,
 };
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
@@ -60,9 +60,7 @@ pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<
         pack(&files, package, &version, time)?;
     }
     let [first, second] = packed;
-    if fs::read(&first)? != fs::read(&second)? {
-        bail!("{} and {} differ", first.display(), second.display());
-    }
+    compare(&first, &second)?;
     fs::remove_file(second)?;
     let made = workspace.target().join("package").join(name);
     fs::rename(first, &made)?;
@@ -114,16 +112,7 @@ fn stage_programs(args: &PackageArgs, workspace: &Workspace, files: &Path) -> an
             bail!("{name} is built for the wrong subsystem: look for `windows_subsystem`");
         }
     }
-    let size = fs::metadata(files.join("ztnad.exe"))?.len();
-    say(&format!(
-        "ztnad.exe has {size} bytes, of {LARGEST_SERVICE}{}",
-        if size > LARGEST_SERVICE {
-            ": TOO LARGE"
-        } else {
-            ""
-        }
-    ));
-    Ok(())
+    check_size(&files.join("ztnad.exe"), args)
 }
 
 /// Fetches the driver's library, which its makers have signed, out of the crate that carries it.

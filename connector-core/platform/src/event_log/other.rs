@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::{Kind, Severity};
 
-pub(super) const fn write(_kind: Kind, _severity: Severity, _text: &str) {}
+pub(super) fn write<'a>(_kind: Kind, _severity: Severity, _text: impl FnOnce() -> Cow<'a, str>) {}

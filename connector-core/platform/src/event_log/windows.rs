@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io;
 use std::ptr;
 use std::sync::OnceLock;
@@ -9,16 +10,17 @@ use windows_sys::Win32::System::EventLog::{
 };
 
 use super::{Kind, Severity};
-use crate::registry::{self, Key, Value, wide};
+use crate::registry::{self, Key, Value};
 use crate::supervisor;
+use crate::wide::wide;
 
-pub(super) fn write(kind: Kind, severity: Severity, text: &str) {
+pub(super) fn write<'a>(kind: Kind, severity: Severity, text: impl FnOnce() -> Cow<'a, str>) {
     if !supervisor::is_host() {
         return;
     }
     let source = SOURCE.get_or_init(Source::open);
     if let Some(source) = source {
-        source.report(kind, severity, text);
+        source.report(kind, severity, &text());
     }
 }
 

@@ -7,6 +7,7 @@ use windows_sys::Win32::System::Com::CoTaskMemFree;
 use windows_sys::Win32::UI::Shell::{FOLDERID_ProgramData, KF_FLAG_DEFAULT, SHGetKnownFolderPath};
 
 use super::{NoHome, Paths, absolute};
+use crate::wide;
 
 pub(super) fn system() -> Paths {
     let data = program_data()
@@ -61,11 +62,9 @@ fn program_data() -> Option<PathBuf> {
         )
     };
     let found = (outcome == 0 && !path.is_null()).then(|| {
-        let units = (0..LONGEST_PATH)
-            // SAFETY: the system's text ends with zero, and nothing behind that is read.
-            .map(|index| unsafe { path.add(index).read() })
-            .take_while(|unit| *unit != 0);
-        PathBuf::from(OsString::from_wide(&units.collect::<Vec<u16>>()))
+        // SAFETY: the system's text ends with zero.
+        let units = unsafe { wide::read(path, LONGEST_PATH) };
+        PathBuf::from(OsString::from_wide(&units))
     });
     // SAFETY: the system allocated it, and wants it freed also when it failed.
     unsafe { CoTaskMemFree(path.cast()) };

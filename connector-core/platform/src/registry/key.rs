@@ -3,18 +3,18 @@
 use std::io;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_SUCCESS};
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_SET_VALUE, KEY_WOW64_64KEY,
-    REG_OPTION_NON_VOLATILE, RegCloseKey, RegCreateKeyExW, RegDeleteKeyExW, RegOpenKeyExW,
-    RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
+    REG_OPTION_NON_VOLATILE, RegCloseKey, RegCreateKeyExW, RegDeleteKeyExW, RegSetValueExW,
 };
 
 use super::Value;
+use crate::wide::wide;
 
 /// An open key.
 #[derive(Debug)]
-pub(crate) struct Key(HKEY);
+pub(crate) struct Key(pub(super) HKEY);
 
 impl Key {
     /// Opens the key at `path`, creating it and its parents if need be.
@@ -40,27 +40,6 @@ impl Key {
         check(outcome).map(|()| Self(key))
     }
 
-    /// Opens the key at `path` for reading, if it exists.
-    #[expect(unsafe_code, reason = "the system's interface")]
-    pub(crate) fn open(path: &str) -> io::Result<Option<Self>> {
-        let path = wide(path);
-        let mut key = ptr::null_mut();
-        // SAFETY: the path ends with zero and the out pointer is valid.
-        let outcome = unsafe {
-            RegOpenKeyExW(
-                HKEY_LOCAL_MACHINE,
-                path.as_ptr(),
-                0,
-                KEY_QUERY_VALUE | KEY_WOW64_64KEY,
-                &raw mut key,
-            )
-        };
-        match outcome {
-            ERROR_FILE_NOT_FOUND => Ok(None),
-            outcome => check(outcome).map(|()| Some(Self(key))),
-        }
-    }
-
     #[expect(unsafe_code, reason = "the system's interface")]
     pub(crate) fn set(&self, value: &Value) -> io::Result<()> {
         let name = wide(value.name);
@@ -77,60 +56,6 @@ impl Key {
             )
         };
         check(outcome)
-    }
-
-    /// Returns whether the key has this value and no other of its name.
-    #[expect(unsafe_code, reason = "the system's interface")]
-    pub(crate) fn has(&self, value: &Value) -> io::Result<bool> {
-        let name = wide(value.name);
-        let mut kind = 0;
-        let mut data = vec![0; value.data.len()];
-        let mut length = u32::try_from(data.len()).map_err(io::Error::other)?;
-        // SAFETY: the key is open, the name ends with zero, the buffer has
-        // `length` bytes.
-        let outcome = unsafe {
-            RegQueryValueExW(
-                self.0,
-                name.as_ptr(),
-                ptr::null(),
-                &raw mut kind,
-                data.as_mut_ptr(),
-                &raw mut length,
-            )
-        };
-        match outcome {
-            ERROR_FILE_NOT_FOUND | ERROR_MORE_DATA => Ok(false),
-            outcome => {
-                check(outcome)?;
-                let is_whole = usize::try_from(length).is_ok_and(|length| length == data.len());
-                Ok(is_whole && kind == value.kind.code() && data == value.data)
-            }
-        }
-    }
-
-    /// Returns whether there is neither a key nor a value below it.
-    #[expect(unsafe_code, reason = "the system's interface")]
-    pub(crate) fn is_empty(&self) -> io::Result<bool> {
-        let (mut keys, mut values) = (0, 0);
-        // SAFETY: the key is open, the two out pointers are valid, the rest is
-        // not asked for.
-        let outcome = unsafe {
-            RegQueryInfoKeyW(
-                self.0,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
-                &raw mut keys,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                &raw mut values,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        check(outcome).map(|()| keys == 0 && values == 0)
     }
 }
 
@@ -160,9 +85,4 @@ pub(crate) fn check(outcome: u32) -> io::Result<()> {
         ERROR_SUCCESS => Ok(()),
         outcome => Err(io::Error::from_raw_os_error(outcome.cast_signed())),
     }
-}
-
-/// Writes `text` as the system wants it.
-pub(crate) fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
 }

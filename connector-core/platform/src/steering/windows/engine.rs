@@ -29,7 +29,8 @@ use windows_sys::Win32::System::Rpc::RPC_C_AUTHN_DEFAULT;
 use windows_sys::core::GUID;
 
 use super::filters::{self, Filter, Filters, Layer, PROVIDER, SUBLAYER};
-use crate::registry::{check, wide};
+use crate::registry::check;
+use crate::wide::wide;
 
 /// Puts `filters` in the place of those from before, all at once.
 pub(super) fn load(filters: &Filters) -> io::Result<()> {

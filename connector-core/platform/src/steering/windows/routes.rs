@@ -21,7 +21,8 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::super::ranges;
-use crate::registry::{check, wide};
+use crate::registry::check;
+use crate::wide::wide;
 
 /// Returns the locally unique number of the interface called `name`.
 #[expect(unsafe_code, reason = "the system's interface")]

@@ -221,7 +221,9 @@ impl Log {
         self.files.append(&bytes)?;
 
         for event in &events {
-            event_log::write(Kind::Audit, Severity::Information, &event.to_string());
+            event_log::write(Kind::Audit, Severity::Information, || {
+                event.to_string().into()
+            });
         }
         self.chain = chain;
         self.owed.clear();

@@ -34,7 +34,8 @@ impl Codes {
 /// Shows what a code has to answer.
 pub(super) fn challenge(answering: &Answering) -> Reply {
     let view = &answering.view;
-    let Some(device) = view.snapshot.borrow().host.clone() else {
+    let snapshot = Arc::clone(&view.snapshot.borrow());
+    let Some(device) = &snapshot.host else {
         return not_enrolled();
     };
     let Ok(random) = keys::random::<NONCE_LENGTH>() else {
@@ -48,7 +49,7 @@ pub(super) fn challenge(answering: &Answering) -> Reply {
         device: device.to_string(),
         challenge: challenge.nonce.to_string(),
         expires_at: convert::ahead(challenge.lapses_at, now),
-        support: view.status().support,
+        support: view.support(&snapshot),
     })
 }
 
