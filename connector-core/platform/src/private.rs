@@ -49,6 +49,16 @@ impl PrivateDir {
     ///
     /// If the file cannot be read or is larger than [`MAX_FILE`].
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, PrivateError> {
+        self.read_at_most(name, MAX_FILE)
+    }
+
+    /// Returns the content of `name`, if it is there, as [`read`](Self::read) does, of up to
+    /// `most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is larger than that.
+    pub fn read_at_most(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, PrivateError> {
         let path = self.path(name);
         let wrap = |problem| PrivateError::new("read", &path, problem);
         let file = match imp::open_for_reading(&path) {
@@ -57,10 +67,10 @@ impl PrivateDir {
             Err(error) => return Err(wrap(error)),
         };
         let mut content = Vec::new();
-        file.take(MAX_FILE + 1)
+        file.take(most.saturating_add(1))
             .read_to_end(&mut content)
             .map_err(wrap)?;
-        if content.len() as u64 > MAX_FILE {
+        if content.len() as u64 > most {
             return Err(wrap(io::Error::other("the file is too large")));
         }
 
@@ -85,6 +95,18 @@ impl PrivateDir {
             sync_dir(&self.0)
         };
         replace().map_err(|problem| PrivateError::new("write", &path, problem))
+    }
+
+    /// Gives `from` the name `to`, in the place of what has it: after a crash one of both is there.
+    ///
+    /// # Errors
+    ///
+    /// If `from` is not there, or cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), PrivateError> {
+        let path = self.path(from);
+        fs::rename(&path, self.path(to))
+            .and_then(|()| sync_dir(&self.0))
+            .map_err(|problem| PrivateError::new("rename", &path, problem))
     }
 
     /// Removes `name` if it is there.

@@ -18,12 +18,13 @@ use connector_core::time::WallTime;
 use crate::head::{Head, InvalidHead, LedgerId, Sequence};
 use crate::object::{Commit, Object};
 use crate::oid::Oid;
+use crate::pack;
 use crate::policy::InvalidPolicy;
 use crate::snapshot::Snapshot;
 
 use self::compile::Compiler;
 pub(crate) use self::compile::PROFILE;
-use self::graph::Graph;
+use self::graph::{Graph, MAX_HISTORY};
 pub use self::graph::{MAX_OBJECTS, MAX_TRANSFER};
 pub use self::reading::{File, Known, NotThere, Standing};
 pub use crate::manifest::InvalidManifest;
@@ -72,11 +73,11 @@ pub enum Effect {
     Deactivate,
     /// Fetch objects, and bring them to [`Store::handle_objects`].
     Fetch(Fetch),
-    /// Remove these objects from the disk.
+    /// These objects are in force no more.
     Forget(Vec<Oid>),
-    /// Write the objects to the disk, then the head.
+    /// Write what is in force to the disk.
     Keep {
-        /// The objects that were not there before.
+        /// The objects that were not in force before.
         objects: Vec<(Oid, Vec<u8>)>,
         /// The signed head, which replaces the one before.
         head: String,
@@ -124,8 +125,9 @@ impl Store {
         objects: impl IntoIterator<Item = Vec<u8>>,
         now: WallTime,
     ) -> Result<(), RefusedHead> {
-        let mut left = MAX_TRANSFER;
-        for bytes in objects.into_iter().take(MAX_OBJECTS) {
+        // A crash leaves those of two commits.
+        let mut left = 2 * MAX_TRANSFER;
+        for bytes in objects.into_iter().take(2 * (MAX_OBJECTS + MAX_HISTORY)) {
             left = left.saturating_sub(bytes.len());
             if left == 0 {
                 break;
@@ -215,6 +217,12 @@ impl Store {
     pub fn log(&self) -> impl Iterator<Item = (Oid, &Commit)> {
         let newest = self.active.as_ref().map(|active| active.head.commit);
         graph::history(&self.objects, newest.unwrap_or(Oid::ZERO))
+    }
+
+    /// Returns all objects that are in force, as one pack.
+    #[must_use]
+    pub fn pack(&self) -> Vec<u8> {
+        pack::write(self.objects.values().map(Object::encode))
     }
 
     /// Returns one object of those that are in force.

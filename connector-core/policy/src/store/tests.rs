@@ -404,6 +404,31 @@ fn a_restored_store_is_verified_and_what_is_torn_is_fetched_again() {
 }
 
 #[test]
+fn a_store_of_the_largest_size_comes_back_with_what_a_crash_left_beside_it() {
+    let draft = draft(&[("a.cedar", PERMIT)], None);
+    let head = signed(7, draft.commit);
+    let others = (0..MAX_OBJECTS).map(|number| {
+        let blob = Blob {
+            datatype: Blob::SOURCE,
+            metadata: Metadata::default(),
+            data: number.to_string().into_bytes(),
+        };
+        Object::Blob(blob).encode()
+    });
+    let own = draft.objects.iter().map(|(_, bytes)| bytes.clone());
+
+    let mut restored = store();
+    restored.restore(&head, others.chain(own), now()).unwrap();
+
+    assert!(restored.active().is_some());
+    let packed = restored.pack();
+    let mut again = store();
+    let objects = pack::read(&packed).map(|object| object.unwrap().to_vec());
+    again.restore(&head, objects, now()).unwrap();
+    assert!(again.active().is_some());
+}
+
+#[test]
 fn a_head_on_the_disk_that_expired_still_keeps_older_ones_out() {
     let draft = draft(&[("a.cedar", PERMIT)], None);
     let mut store = store();

@@ -221,10 +221,11 @@ impl Keeping {
                     let objects = self.fetch(&fetch).await?;
                     self.store.change(|store| store.handle_objects(objects))?;
                 }
-                Effect::Forget(_) => self.kept.forget(),
+                // The next ones are kept without them.
+                Effect::Forget(_) => {}
                 Effect::Keep { objects, head } => {
-                    let objects = objects.iter().map(|(_, object)| object);
-                    let written = self.kept.write(pack::write(objects), &head);
+                    let objects = (!objects.is_empty()).then(|| self.store.look(Store::pack));
+                    let written = self.kept.write(objects.as_deref(), &head);
                     self.unwritten = written.is_err().then_some(head);
                     written?;
                 }
@@ -233,11 +234,11 @@ impl Keeping {
         Ok(())
     }
 
-    /// Tries again to keep the head, lest an older one decides after a restart; objects that are
-    /// missing on the disk are fetched then.
+    /// Tries again to keep what is in force, lest something older decides after a restart.
     fn write_again(&mut self) {
         if let Some(head) = &self.unwritten {
-            match self.kept.write(Vec::new(), head) {
+            let objects = self.store.look(Store::pack);
+            match self.kept.write(Some(&objects), head) {
                 Ok(()) => self.unwritten = None,
                 Err(error) => tracing::warn!(%error, "The policies in force are not on the disk"),
             }

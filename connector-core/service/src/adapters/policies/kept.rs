@@ -1,5 +1,3 @@
-use std::io::Write;
-
 use connector_platform::private::{PrivateDir, PrivateError};
 
 /// The last good policies, on the disk: all of it is verified again when it is read.
@@ -14,34 +12,35 @@ impl Kept {
         Ok(Self { dir })
     }
 
-    /// Returns the head and the objects.
+    /// Returns the head and the objects: those that it needs, and others.
     pub(super) fn read(&self) -> Option<(String, Vec<u8>)> {
         let head = self.dir.read(HEAD).ok().flatten()?;
         // Without objects the head still keeps older ones out.
-        let objects = self.dir.read(OBJECTS).ok().flatten();
-        Some((String::from_utf8(head).ok()?, objects.unwrap_or_default()))
+        let mut objects = self.objects(OBJECTS);
+        objects.extend(self.objects(NEXT));
+        Some((String::from_utf8(head).ok()?, objects))
     }
 
-    /// Adds objects, then replaces the head: after a crash the one before is whole.
-    pub(super) fn write(&self, objects: Vec<u8>, head: &str) -> Result<(), PrivateError> {
-        if !objects.is_empty() {
-            let mut file = self.dir.append(OBJECTS)?;
-            let added = file.write_all(&objects).and_then(|()| file.sync_all());
-            if let Err(error) = added {
-                tracing::warn!(%error, "The policies could not be kept; they are fetched again after a restart");
-                self.dir.remove(OBJECTS)?;
-            }
+    /// Replaces the objects, where they are others, and the head: after a crash either the one
+    /// before or this one is whole.
+    pub(super) fn write(&self, objects: Option<&[u8]>, head: &str) -> Result<(), PrivateError> {
+        if let Some(objects) = objects {
+            self.dir.write(NEXT, objects)?;
         }
-        self.dir.write(HEAD, head.as_bytes())
+        self.dir.write(HEAD, head.as_bytes())?;
+        match objects {
+            Some(_) => self.dir.rename(NEXT, OBJECTS),
+            None => Ok(()),
+        }
     }
 
-    /// Lets objects that no commit in force names pile up to a bound.
-    pub(super) fn forget(&self) {
-        let length = std::fs::metadata(self.dir.path(OBJECTS)).map_or(0, |file| file.len());
-        if length > MAX_PILE
-            && let Err(error) = self.dir.remove(OBJECTS)
-        {
-            tracing::warn!(%error, "Old policies cannot be removed");
+    fn objects(&self, name: &str) -> Vec<u8> {
+        match self.dir.read_at_most(name, MAX_OBJECTS_FILE) {
+            Ok(objects) => objects.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "The kept policies are fetched again");
+                Vec::new()
+            }
         }
     }
 }
@@ -49,5 +48,73 @@ impl Kept {
 const HEAD: &str = "head.jws";
 const OBJECTS: &str = "objects.pack";
 
-/// Then everything is fetched anew once, in bytes.
-const MAX_PILE: u64 = 8 * 1024 * 1024;
+/// What becomes [`OBJECTS`] once the head that needs it is there.
+const NEXT: &str = "objects.next";
+
+/// More than a store holds whose objects came in two transfers, in bytes.
+const MAX_OBJECTS_FILE: u64 = 128 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use connector_policy::pack;
+
+    use super::*;
+
+    #[test]
+    fn policies_of_any_size_come_back_and_a_new_head_needs_no_new_objects() {
+        let (_root, kept) = kept();
+        let objects = pack::write((0..5_u8).map(|fill| vec![fill; 4 * 1024 * 1024]));
+
+        kept.write(Some(&objects), "one").unwrap();
+        kept.write(None, "two").unwrap();
+
+        assert!(kept.read() == Some(("two".to_owned(), objects)));
+    }
+
+    #[test]
+    fn a_crash_at_any_step_leaves_one_head_with_all_that_it_needs() {
+        let (old, new) = (pack::write([b"old"]), pack::write([b"new"]));
+        for steps in 0..=3 {
+            let (_root, kept) = kept();
+            kept.write(Some(&old), "one").unwrap();
+
+            // As `write` does them.
+            if steps > 0 {
+                kept.dir.write(NEXT, &new).unwrap();
+            }
+            if steps > 1 {
+                kept.dir.write(HEAD, b"two").unwrap();
+            }
+            if steps > 2 {
+                kept.dir.rename(NEXT, OBJECTS).unwrap();
+            }
+            let (head, objects) = kept.read().unwrap();
+            let needed: &[u8] = if head == "one" { b"old" } else { b"new" };
+
+            assert_eq!(head, if steps > 1 { "two" } else { "one" });
+            assert!(
+                pack::read(&objects).any(|object| object == Ok(needed)),
+                "{steps}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_what_was_there() {
+        let (_root, kept) = kept();
+        kept.write(Some(b"old"), "one").unwrap();
+        // Nothing can be put in the place of a directory.
+        std::fs::create_dir(kept.dir.path(NEXT)).unwrap();
+
+        kept.write(Some(b"new"), "two").unwrap_err();
+
+        assert_eq!(kept.read(), Some(("one".to_owned(), b"old".to_vec())));
+    }
+
+    fn kept() -> (tempfile::TempDir, Kept) {
+        let root = tempfile::tempdir().unwrap();
+        let state = PrivateDir::open(&root.path().join("state")).unwrap();
+        let kept = Kept::open(&state).unwrap();
+        (root, kept)
+    }
+}
