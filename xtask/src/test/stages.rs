@@ -102,8 +102,11 @@ fn unit(workspace: &Workspace) -> anyhow::Result<()> {
         cargo(workspace, line)
     };
     // Where the peers are installed, nothing is missing that would be a reason to skip a test.
-    if workspace.target().join("peers").is_dir() {
-        tests.env("ZTNA_TEST_WORLDS", "1");
+    let peers = workspace.target().join("peers");
+    if peers.is_dir() {
+        tests
+            .env("ZTNA_TEST_WORLDS", "1")
+            .env("ZTNA_E2E_PEERS", peers);
     }
     run(&mut tests)
 }
