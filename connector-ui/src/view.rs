@@ -1,6 +1,6 @@
 //! What the tray's menu is, as a pure function of what the service says.
 
-mod pause_lock;
+mod pausing;
 pub(crate) mod sections;
 mod standing;
 #[cfg(test)]
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
-pub(crate) use self::pause_lock::PauseLock;
+pub(crate) use self::pausing::{PauseLock, breaks, limit};
 pub use self::standing::State;
 pub(crate) use self::standing::is_silent;
 use crate::icon::Icon;

@@ -4,7 +4,7 @@ use super::{Act, Block, Button, Model, Page};
 use crate::texts::Texts;
 use crate::view::sections::access::{site_label, wish};
 use crate::view::sections::display_name;
-use crate::view::{Action, Break, Clock, Headline, Known, PauseLock, State, one_line};
+use crate::view::{Action, Clock, Headline, Known, PauseLock, State, breaks, limit, one_line};
 
 /// How it is, in words and in a shape.
 pub(super) fn standing(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
@@ -52,7 +52,7 @@ pub(super) fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
         Some(identity) => blocks.extend(person(identity, known, texts, clock)),
         None => blocks.extend(nobody(state, texts)),
     }
-    blocks.extend(switch(state, known, texts));
+    blocks.extend(switch(state, known, texts, clock));
     if known.status.identity.is_some() && state != State::Paused {
         blocks.extend(traffic(model, known, texts));
     }
@@ -98,7 +98,7 @@ fn nobody(state: State, texts: &Texts) -> Vec<Block> {
         .collect()
 }
 
-fn switch(state: State, known: &Known, texts: &Texts) -> Vec<Block> {
+fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Block> {
     if known.status.standing == Standing::Paused || state == State::Paused {
         let connect = Button::new(texts.say("connect"), Act::Choose(Action::Connect));
         return vec![Block::Buttons(vec![connect])];
@@ -110,21 +110,20 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Vec<Block> {
         return locked(&lock, texts);
     }
     let pause = texts.say("pause");
-    let choice = |key: &str, length| {
-        let mut button = Button::new(texts.say(key), Act::Choose(Action::Pause(length)));
+    let breaks = breaks(&known.status, texts, clock).into_iter();
+    let choices = breaks.map(|(_, label, length)| {
+        let mut button = Button::new(label, Act::Choose(Action::Pause(length)));
         button.name = format!("{pause}: {}", button.label);
         button
-    };
-    vec![
+    });
+    let choices = Block::Buttons(choices.collect());
+    let mut blocks = vec![
         Block::Heading(pause.clone()),
         Block::Text(texts.say("pause-means")),
-        Block::Buttons(vec![
-            choice("pause-quarter", Break::For(15 * 60)),
-            choice("pause-hour", Break::For(3600)),
-            choice("pause-tomorrow", Break::UntilMorning),
-            choice("pause-on-demand", Break::UntilSwitchedOn),
-        ]),
-    ]
+    ];
+    blocks.extend(limit(&known.status, texts).map(Block::Text));
+    blocks.push(choices);
+    blocks
 }
 
 /// What cannot be switched off from here, whose word that is, and the way out.

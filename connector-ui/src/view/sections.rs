@@ -9,7 +9,7 @@ use connector_client::browser::WebPage;
 use connector_ipc::{Identity, Standing};
 
 use super::standing::{State, Trouble, troubles};
-use super::{Action, Break, Clock, Entry, Goal, Item, Known, PauseLock, broken, one_line};
+use super::{Action, Clock, Entry, Goal, Item, Known, PauseLock, breaks, broken, limit, one_line};
 use crate::texts::Texts;
 
 /// What there is to read about a state.
@@ -83,7 +83,7 @@ pub(super) fn with_service(
 ) -> Vec<Entry> {
     let mut entries = vec![Entry::Separator, window(texts)];
     entries.extend(person(state, known, texts, clock));
-    entries.extend(switch(state, known, texts));
+    entries.extend(switch(state, known, texts, clock));
     entries.push(Entry::Separator);
     entries.extend(access::resources(known, favourites, texts));
     entries.push(device::device(known, texts));
@@ -126,7 +126,7 @@ fn person(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry
     entries
 }
 
-fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
+fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Option<Entry> {
     if known.status.standing == Standing::Paused || state == State::Paused {
         return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
     }
@@ -134,16 +134,13 @@ fn switch(state: State, known: &Known, texts: &Texts) -> Option<Entry> {
     if let Some(lock) = PauseLock::of(&known.status) {
         return Some(locked(&lock, texts));
     }
-    let choice = |key: &str, length| item(key, texts.say(key), Some(Action::Pause(length)));
+    let limit = limit(&known.status, texts).map(Entry::Text);
+    let breaks = breaks(&known.status, texts, clock).into_iter();
+    let choices = breaks.map(|(key, label, length)| item(key, label, Some(Action::Pause(length))));
     Some(Entry::Submenu {
         id: "pause".into(),
         label: texts.say("pause"),
-        entries: vec![
-            choice("pause-quarter", Break::For(15 * 60)),
-            choice("pause-hour", Break::For(3600)),
-            choice("pause-tomorrow", Break::UntilMorning),
-            choice("pause-on-demand", Break::UntilSwitchedOn),
-        ],
+        entries: limit.into_iter().chain(choices).collect(),
     })
 }
 

@@ -85,6 +85,35 @@ fn what_the_administrator_locks_is_seen_with_whose_word_it_is_and_the_way_out() 
 }
 
 #[test]
+fn breaks_are_as_long_as_the_administrator_lets_them_be() {
+    let limited = |minutes| {
+        let mut known = connected();
+        known.status.managed = Some(ManagedReport {
+            always_on: false,
+            pause_allowed: true,
+            pause_limit: Some(minutes),
+            ..managed()
+        });
+        lines(&known).join("\n")
+    };
+
+    let (short, hour) = (limited(10), limited(60));
+
+    assert!(
+        short.contains(
+            "Switch off >\n  At most 10 minutes: managed by Corp IT\n  [pause-longest] For 10 minutes\n"
+        ),
+        "{short}"
+    );
+    assert!(!short.contains("pause-quarter") && !short.contains("pause-on-demand"));
+    assert!(hour.contains("[pause-quarter]") && hour.contains("[pause-longest] For 60 minutes"));
+    assert!(
+        !hour.contains("[pause-hour]") && !hour.contains("pause-tomorrow"),
+        "{hour}"
+    );
+}
+
+#[test]
 fn each_state_says_in_words_what_is_the_case_and_what_holds() {
     let mut offline = connected();
     offline.status.control_plane_reachable = false;
