@@ -54,6 +54,7 @@ until_so "traffic is taken" "$is_steered"
 grep -q "Written by the ZTNA connector" /etc/resolv.conf || fail "the deputy did not write"
 [ "$(ps -o user= -p "$(main)")" = ztna ] || fail "the service does not run as its user"
 grep -q '^CapEff:.*0000000000001400$' "/proc/$(main)/status" || fail "the service has other capabilities"
+systemctl --quiet is-active ztna-programs.socket || fail "nobody tells which program is which"
 grep -q '^Seccomp:.*2$' "/proc/$(main)/status" || fail "system calls are not filtered"
 setpriv --reuid=65534 --regid=65534 --clear-groups ztna service status || fail "its state is no secret"
 

@@ -298,9 +298,14 @@ impl From<RawScreenLock> for ScreenLock {
 fn answer(question: Question, screen_locks: fn() -> io::Result<ScreenLocks>) -> Answer {
     let refused = |error: io::Error| Answer::Refused(error.to_string());
     match question {
-        Question::Executable { process } => {
-            read_executable(process).map_or_else(refused, Answer::Executable)
-        }
+        Question::Executable { process } => match read_executable(process) {
+            Ok(path) => Answer::Executable(path),
+            // Something else keeps even the deputy out, as a security module does.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Answer::Executable(None)
+            }
+            Err(error) => refused(error),
+        },
         Question::Holder { sockets } => {
             let sockets = sockets.into_iter().map(|raw| Socket {
                 user: raw.user,
