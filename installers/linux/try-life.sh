@@ -5,7 +5,7 @@ cd /root/try
 
 fail() {
     echo "FAILED: $1" >&2
-    journalctl --unit ztnad --unit 'ztna-resolver*' --no-pager --lines 30 >&2 || true
+    journalctl --unit ztnad --unit 'ztna-programs*' --unit 'ztna-resolver*' --no-pager --lines 30 >&2 || true
     exit 1
 }
 # Tries a command for twenty seconds.
@@ -31,7 +31,7 @@ machine >/root/machine.before
 files >/root/files.before
 
 dpkg --install first.deb >/dev/null 2>&1 || fail "the package cannot be installed"
-systemctl --quiet is-enabled ztnad.service ztna-resolver.socket || fail "the units are not enabled"
+systemctl --quiet is-enabled ztnad.service ztna-programs.socket ztna-resolver.socket || fail "the units are not enabled"
 systemctl --quiet is-active ztnad.service && fail "the service runs without a company"
 echo "installed: enabled, and waiting for a company"
 
@@ -53,7 +53,8 @@ echo "started: answers after $(since "$begun")"
 until_so "traffic is taken" "$is_steered"
 grep -q "Written by the ZTNA connector" /etc/resolv.conf || fail "the deputy did not write"
 [ "$(ps -o user= -p "$(main)")" = ztna ] || fail "the service does not run as its user"
-grep -q '^CapEff:.*0000000000081404$' "/proc/$(main)/status" || fail "the service has other capabilities"
+grep -q '^CapEff:.*0000000000001400$' "/proc/$(main)/status" || fail "the service has other capabilities"
+systemctl --quiet is-active ztna-programs.socket || fail "nobody tells which program is which"
 grep -q '^Seccomp:.*2$' "/proc/$(main)/status" || fail "system calls are not filtered"
 setpriv --reuid=65534 --regid=65534 --clear-groups ztna service status || fail "its state is no secret"
 
@@ -100,5 +101,5 @@ dpkg --purge ztna >/dev/null 2>&1 || fail "the package cannot be purged"
 ! getent group ztna || fail "the group is left"
 files | diff /root/files.before - | grep '^>' && fail "purging left files"
 find / -xdev \( -nouser -o -nogroup \) -not -path '/proc/*' | grep . && fail "purging left files of nobody's"
-systemctl --quiet is-active ztna-resolver.socket && fail "the socket is left"
+systemctl --quiet is-active ztna-programs.socket ztna-programs.service ztna-resolver.socket && fail "a deputy is left"
 echo "purged: nothing is left"

@@ -6,7 +6,7 @@ mod files;
 mod gvdb;
 mod mounts;
 mod processes;
-mod screenlock;
+pub(crate) mod screenlock;
 mod system;
 mod units;
 

@@ -14,6 +14,6 @@ mod tables;
 
 pub use builtin::builtin_checks;
 pub use engine::{QueryEngine, QueryError, Row};
-pub use machine::{Machine, Ownership};
+pub use machine::{Machine, Ownership, ScreenLock, ScreenLocks};
 pub use prober::{Prober, read_measurement};
 pub use tables::{OpenTablesError, Tables};

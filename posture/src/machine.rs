@@ -4,12 +4,22 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use crate::catalogue::screenlock;
+
 /// A device to be measured: the files below one directory.
 #[derive(Debug, Clone)]
 pub struct Machine {
     root: PathBuf,
     ownership: Option<fn(&Metadata) -> Ownership>,
+    executables: Option<AskExecutable>,
+    screen_locks: Option<AskScreenLocks>,
 }
+
+type AskExecutable = fn(u32) -> io::Result<Option<String>>;
+type AskScreenLocks = fn() -> io::Result<Option<ScreenLocks>>;
+
+/// The screen locks of all desktop sessions; nothing for one whose settings cannot be read.
+pub type ScreenLocks = Vec<Option<ScreenLock>>;
 
 impl Machine {
     /// Returns the machine that this process runs on.
@@ -24,6 +34,8 @@ impl Machine {
         Self {
             root: root.into(),
             ownership: None,
+            executables: None,
+            screen_locks: None,
         }
     }
 
@@ -33,6 +45,54 @@ impl Machine {
     pub fn with_ownership(mut self, ownership: fn(&Metadata) -> Ownership) -> Self {
         self.ownership = Some(ownership);
         self
+    }
+
+    /// Asks `executables` which file a process runs, by its number, in place of reading it:
+    /// the answer is as the link in `/proc` has it, nothing if there is none.
+    /// `PermissionDenied` leaves it unknown; any other error makes the table unreadable.
+    #[must_use]
+    pub fn with_executables(mut self, executables: fn(u32) -> io::Result<Option<String>>) -> Self {
+        self.executables = Some(executables);
+        self
+    }
+
+    /// Asks `screen_locks` first how screens lock; where it returns nothing, people's settings are read.
+    #[must_use]
+    pub fn with_screen_locks(
+        mut self,
+        screen_locks: fn() -> io::Result<Option<ScreenLocks>>,
+    ) -> Self {
+        self.screen_locks = Some(screen_locks);
+        self
+    }
+
+    /// Reads from people's settings how the screens of all desktop sessions lock.
+    ///
+    /// # Errors
+    ///
+    /// If the sessions cannot be found out.
+    pub fn read_screen_locks(&self) -> io::Result<ScreenLocks> {
+        screenlock::read(self, || Ok(())).map_err(io::Error::other)
+    }
+
+    /// Returns how screens lock, if somebody else tells.
+    pub(crate) fn told_screen_locks(&self) -> Result<Option<ScreenLocks>, Unreadable> {
+        self.screen_locks.map_or(Ok(None), |ask| {
+            ask().map_err(|error| Unreadable::new("people's settings", &error.to_string()))
+        })
+    }
+
+    /// Returns which file a process runs, if it is known.
+    pub(crate) fn executable(&self, pid: u32) -> Result<Option<String>, Unreadable> {
+        let path = format!("/proc/{pid}/exe");
+        let Some(ask) = self.executables else {
+            return Ok(self.link(&path));
+        };
+        match ask(pid) {
+            Ok(told) => Ok(told),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(Unreadable::new(&path, &error.to_string())),
+        }
     }
 
     /// Returns the text of a small file, or nothing where there is no such file.
@@ -120,6 +180,15 @@ impl Machine {
     fn locate(&self, path: &str) -> PathBuf {
         self.root.join(Path::new(path.trim_start_matches('/')))
     }
+}
+
+/// How the screen of one desktop session locks itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScreenLock {
+    /// Whether it does.
+    pub is_enabled: bool,
+    /// How long after the screen went dark no password is asked for.
+    pub grace_seconds: u32,
 }
 
 /// Whom a file belongs to, and who may do what with it.

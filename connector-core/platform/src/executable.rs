@@ -1,10 +1,11 @@
 //! The content of a program's file, as it is told by whoever opened a flow.
 
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::owner::digest;
+use crate::programs;
 
 /// A program as it is on this machine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,23 @@ impl Executable {
     ///
     /// [`NotExecutable`] if there is none that processes could be recognised by.
     pub fn read(path: &Path) -> Result<Self, NotExecutable> {
+        match Self::read_if(path, |_| true) {
+            Err(NotExecutable::Unreadable { path, problem })
+                if problem.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                programs::executable_at(&path)
+                    .map_err(|problem| NotExecutable::Unreadable { path, problem })
+            }
+            read => read,
+        }
+    }
+
+    /// Reads the program at `path` as [`read`](Self::read) does, if the opened file `is_wanted`,
+    /// with the rights of this process alone.
+    pub(crate) fn read_if(
+        path: &Path,
+        is_wanted: impl Fn(&Metadata) -> bool,
+    ) -> Result<Self, NotExecutable> {
         let failed = |problem| NotExecutable::Unreadable {
             path: path.to_owned(),
             problem,
@@ -30,12 +48,15 @@ impl Executable {
             return Err(NotExecutable::Relative(path.to_owned()));
         }
         let whole = path.canonicalize().map_err(failed)?;
-        let metadata = whole.metadata().map_err(failed)?;
-        // Opening anything else may wait for ever.
-        if !metadata.is_file() {
+        if !whole.metadata().map_err(failed)?.is_file() {
             return Err(NotExecutable::NoFile(whole));
         }
-        let mut file = File::open(&whole).map_err(failed)?;
+        let mut file = open(&whole).map_err(failed)?;
+        // Another file may be there by now.
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() || !is_wanted(&metadata) {
+            return Err(NotExecutable::NoFile(whole));
+        }
         let mut beginning = [0; 2];
         let read = file.read(&mut beginning).map_err(failed)?;
         if beginning[..read] == *b"#!" {
@@ -49,6 +70,14 @@ impl Executable {
             Err(path) => Err(NotExecutable::NoText(path.into())),
         }
     }
+}
+
+/// Opens a file for reading without waiting for anybody: a pipe in its place holds nothing up.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.read(true).open(path)
 }
 
 /// Why a path leads to no program that its processes could be recognised by.

@@ -19,6 +19,7 @@ pub mod managed;
 pub mod owner;
 pub mod paths;
 pub mod private;
+pub mod programs;
 pub mod registration;
 #[cfg(any(windows, test))]
 mod registry;

@@ -25,6 +25,8 @@ mod windows;
 
 #[cfg(target_os = "linux")]
 use self::linux as imp;
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::{Socket, attribute_patiently, may_look_into_others};
 #[cfg(target_os = "macos")]
 use self::macos as imp;
 #[cfg(windows)]

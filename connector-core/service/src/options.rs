@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 use connector_platform::endpoint::Audience;
 use connector_platform::paths::Paths;
-use connector_platform::steering;
+use connector_platform::{programs, steering};
 
+use crate::adapters::measuring;
 use crate::settings::{Flags, Sources};
 
 /// The ZTNA Connector service: decides about every connection to a protected
@@ -37,6 +38,10 @@ pub(crate) struct Options {
     /// Change /etc/resolv.conf for a service that may not, as standard input asks; systemd starts it so
     #[arg(long, hide = true, exclusive = true)]
     resolver_file: bool,
+    /// Look into processes for a service that may not, as those who connect to the socket on standard input ask;
+    /// systemd starts it so
+    #[arg(long, hide = true, exclusive = true)]
+    programs: bool,
     /// Read this file instead of the user's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -72,11 +77,13 @@ pub(crate) enum Mode {
     Userspace,
 }
 
-/// Something that is done quickly, without being the service.
+/// Something that is done without being the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Errand {
     /// Prints the manual's page.
     Manual,
+    /// Looks into processes for a service that may not.
+    Programs,
     /// Changes the resolver's file for a service that may not.
     ResolverFile,
 }
@@ -84,12 +91,14 @@ pub(crate) enum Errand {
 impl Errand {
     /// Does it.
     pub(crate) fn run(self) -> io::Result<()> {
-        let mut output = io::stdout().lock();
         match self {
             Self::Manual => clap_mangen::Man::new(Options::command())
                 .section("8")
-                .render(&mut output),
-            Self::ResolverFile => steering::change_resolver_file(io::stdin().lock(), output),
+                .render(&mut io::stdout().lock()),
+            Self::Programs => programs::serve(measuring::read_screen_locks),
+            Self::ResolverFile => {
+                steering::change_resolver_file(io::stdin().lock(), io::stdout().lock())
+            }
         }
     }
 }
@@ -104,6 +113,8 @@ impl Options {
     pub(crate) const fn errand(&self) -> Option<Errand> {
         if self.manual {
             Some(Errand::Manual)
+        } else if self.programs {
+            Some(Errand::Programs)
         } else if self.resolver_file {
             Some(Errand::ResolverFile)
         } else {

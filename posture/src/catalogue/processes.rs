@@ -38,7 +38,7 @@ fn processes(scan: &Scan<'_>) -> Result<Vec<Record>, Unreadable> {
     let mut records = Vec::new();
     for pid in wanted_pids(scan)? {
         scan.continues()?;
-        if let Some(record) = process(scan, pid, started) {
+        if let Some(record) = process(scan, pid, started)? {
             records.push(record);
         }
     }
@@ -64,12 +64,11 @@ pub(super) fn pids(machine: &Machine) -> Result<Vec<u32>, Unreadable> {
 }
 
 /// Returns one process, if it is still there and wanted; only what the query reads is looked up.
-fn process(scan: &Scan<'_>, pid: u32, booted: Option<u64>) -> Option<Record> {
+fn process(scan: &Scan<'_>, pid: u32, booted: Option<u64>) -> Result<Option<Record>, Unreadable> {
     let machine = scan.machine;
-    let stat = Stat::read(machine, pid)?;
-    if !scan.wants("name", &stat.name) {
-        return None;
-    }
+    let Some(stat) = Stat::read(machine, pid).filter(|stat| scan.wants("name", &stat.name)) else {
+        return Ok(None);
+    };
     let mut record = Record::default()
         .set("pid", pid)
         .set("state", stat.state.as_str())
@@ -83,9 +82,9 @@ fn process(scan: &Scan<'_>, pid: u32, booted: Option<u64>) -> Option<Record> {
         record = record.set("start_time", booted.saturating_add(since_boot));
     }
     if scan.uses("path") || scan.uses("on_disk") {
-        let program = Program::read(machine, pid);
+        let program = Program::read(machine, pid)?;
         if !scan.wants("path", &program.path) {
-            return None;
+            return Ok(None);
         }
         record = record
             .set("on_disk", program.on_disk)
@@ -95,10 +94,9 @@ fn process(scan: &Scan<'_>, pid: u32, booted: Option<u64>) -> Option<Record> {
         record = record.set("cmdline", command_line(machine, pid));
     }
     if STATUS_COLUMNS.iter().any(|column| scan.uses(column)) {
-        let status = machine
-            .text(&format!("/proc/{pid}/status"))
-            .ok()
-            .flatten()?;
+        let Some(status) = machine.text(&format!("/proc/{pid}/status")).ok().flatten() else {
+            return Ok(None);
+        };
         record = record
             .set("uid", status_number(&status, "Uid:", 0))
             .set("euid", status_number(&status, "Uid:", 1))
@@ -113,7 +111,7 @@ fn process(scan: &Scan<'_>, pid: u32, booted: Option<u64>) -> Option<Record> {
                 status_number(&status, "VmSize:", 0).map(in_bytes),
             );
     }
-    Some(record.set("name", stat.name))
+    Ok(Some(record.set("name", stat.name)))
 }
 
 /// The parts of `/proc/<pid>/stat`.
@@ -151,23 +149,19 @@ struct Program {
 }
 
 impl Program {
-    fn read(machine: &Machine, pid: u32) -> Self {
-        let Some(target) = machine.link(&format!("/proc/{pid}/exe")) else {
-            return Self {
-                path: String::new(),
-                on_disk: -1,
-            };
+    fn read(machine: &Machine, pid: u32) -> Result<Self, Unreadable> {
+        let target = machine.executable(pid)?;
+        let (path, on_disk) = match target.as_deref() {
+            None => ("", -1),
+            Some(target) => match target.strip_suffix(" (deleted)") {
+                Some(path) => (path, 0),
+                None => (target, 1),
+            },
         };
-        match target.strip_suffix(" (deleted)") {
-            Some(path) => Self {
-                path: path.to_owned(),
-                on_disk: 0,
-            },
-            None => Self {
-                path: target,
-                on_disk: 1,
-            },
-        }
+        Ok(Self {
+            path: path.to_owned(),
+            on_disk,
+        })
     }
 }
 

@@ -6,30 +6,24 @@
 
 use super::gvdb::{Database, Malformed};
 use super::processes::{Stat, owner, pids};
-use super::{Column, Record, Scan, Table, accounts, integer};
-use crate::machine::{Machine, Unreadable};
+use super::{Column, Record, Table, accounts, integer};
+use crate::machine::{Machine, ScreenLock, ScreenLocks, Unreadable};
 
 pub(crate) const SCREENLOCK: Table = Table {
     name: "screenlock",
     columns: COLUMNS,
     required: None,
     rows: |scan| {
-        let mut records = Vec::new();
-        for (uid, desktop) in sessions(scan)? {
-            let lock = home(scan.machine, uid)?.and_then(|home| {
-                match desktop {
-                    Desktop::Gnome => gnome(scan.machine, &home),
-                    Desktop::Plasma => plasma(scan.machine, &home),
-                }
-                .ok()
-            });
-            records.push(
-                Record::default()
-                    .set("enabled", lock.as_ref().map(|lock| lock.is_enabled))
-                    .set("grace_period", lock.map(|lock| lock.grace_seconds)),
-            );
-        }
-        Ok(records)
+        let locks = match scan.machine.told_screen_locks()? {
+            Some(told) => told,
+            None => read(scan.machine, || scan.continues())?,
+        };
+        let record = |lock: Option<ScreenLock>| {
+            Record::default()
+                .set("enabled", lock.map(|lock| lock.is_enabled))
+                .set("grace_period", lock.map(|lock| lock.grace_seconds))
+        };
+        Ok(locks.into_iter().map(record).collect())
     },
 };
 
@@ -41,19 +35,33 @@ enum Desktop {
     Plasma,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct ScreenLock {
-    is_enabled: bool,
-    /// How long after the screen went dark no password is asked for.
-    grace_seconds: u32,
+/// Reads how the screens of all desktop sessions lock, for as long as this `continues`.
+pub(crate) fn read(
+    machine: &Machine,
+    continues: impl Fn() -> Result<(), Unreadable>,
+) -> Result<ScreenLocks, Unreadable> {
+    let mut locks = Vec::new();
+    for (uid, desktop) in sessions(machine, continues)? {
+        locks.push(home(machine, uid)?.and_then(|home| {
+            match desktop {
+                Desktop::Gnome => gnome(machine, &home),
+                Desktop::Plasma => plasma(machine, &home),
+            }
+            .ok()
+        }));
+    }
+    Ok(locks)
 }
 
 /// Returns who runs a desktop whose settings are known, once per desktop.
-fn sessions(scan: &Scan<'_>) -> Result<Vec<(u32, Desktop)>, Unreadable> {
+fn sessions(
+    machine: &Machine,
+    continues: impl Fn() -> Result<(), Unreadable>,
+) -> Result<Vec<(u32, Desktop)>, Unreadable> {
     let mut sessions = Vec::new();
-    for pid in pids(scan.machine)? {
-        scan.continues()?;
-        let desktop = match Stat::read(scan.machine, pid)
+    for pid in pids(machine)? {
+        continues()?;
+        let desktop = match Stat::read(machine, pid)
             .as_ref()
             .map(|stat| stat.name.as_str())
         {
@@ -61,7 +69,7 @@ fn sessions(scan: &Scan<'_>) -> Result<Vec<(u32, Desktop)>, Unreadable> {
             Some("plasmashell") => Desktop::Plasma,
             _ => continue,
         };
-        let Some(uid) = owner(scan.machine, pid).filter(|uid| is_person(*uid)) else {
+        let Some(uid) = owner(machine, pid).filter(|uid| is_person(*uid)) else {
             continue;
         };
         if !sessions.contains(&(uid, desktop)) {

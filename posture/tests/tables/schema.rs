@@ -1,6 +1,8 @@
 //! Every table's columns and where their values come from.
 
-use posture::{Machine, Ownership, QueryEngine, QueryError, Tables};
+use std::io::ErrorKind;
+
+use posture::{Machine, Ownership, QueryEngine, QueryError, ScreenLock, Tables};
 
 use crate::tree::Tree;
 
@@ -382,4 +384,63 @@ fn disks_show_what_they_stand_on() {
     ] {
         assert_eq!(tree.value(sql), value, "{sql}");
     }
+}
+
+#[test]
+fn what_processes_run_is_told_by_whoever_may_know() {
+    let tree = Tree::empty()
+        .process(1, "init", 0, 0)
+        .process(2, "editor", 1, 1000)
+        .process(3, "thread", 0, 0)
+        .process(4, "secret", 1, 0);
+    let sql =
+        "SELECT group_concat(pid || ' ' || path || ' ' || on_disk, ', ') AS told FROM processes";
+    let told = |executables| {
+        let machine = Machine::rooted_at(tree.path()).with_executables(executables);
+        Tables::open(machine).unwrap().query(sql)
+    };
+
+    let known = told(|pid| match pid {
+        1 => Ok(Some("/sbin/init".to_owned())),
+        2 => Ok(Some("/usr/bin/editor (deleted)".to_owned())),
+        3 => Ok(None),
+        _ => Err(ErrorKind::PermissionDenied.into()),
+    });
+    let lost = told(|_| Err(ErrorKind::ConnectionRefused.into()));
+
+    assert_eq!(
+        known.unwrap()[0].value("told"),
+        Some("1 /sbin/init 1, 2 /usr/bin/editor 0, 3  -1, 4  -1")
+    );
+    assert!(
+        matches!(lost, Err(QueryError::Unreadable { .. })),
+        "a program that nobody may see is not one that does not run: {lost:?}"
+    );
+}
+
+#[test]
+fn how_screens_lock_is_told_by_whoever_may_read_the_settings() {
+    let tree = Tree::empty();
+    let sql = "SELECT group_concat(coalesce(enabled || ' ' || grace_period, '?'), ', ') AS told FROM screenlock";
+    let told = |screen_locks| {
+        let machine = Machine::rooted_at(tree.path()).with_screen_locks(screen_locks);
+        Tables::open(machine).unwrap().query(sql)
+    };
+
+    let known = told(|| {
+        let locked = ScreenLock {
+            is_enabled: true,
+            grace_seconds: 5,
+        };
+        Ok(Some(vec![Some(locked), None]))
+    });
+    let own = told(|| Ok(None));
+    let lost = told(|| Err(ErrorKind::TimedOut.into()));
+
+    assert_eq!(known.unwrap()[0].value("told"), Some("1 5, ?"));
+    assert_eq!(own.unwrap()[0].value("told"), Some(""));
+    assert!(
+        matches!(lost, Err(QueryError::Unreadable { .. })),
+        "{lost:?}"
+    );
 }

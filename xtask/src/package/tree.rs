@@ -137,7 +137,7 @@ fn compress(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the files of `installers/linux` go.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("ztna-tray.desktop", "etc/xdg/autostart/ztna-tray.desktop"),
     (
         "ztna-window.desktop",
@@ -146,6 +146,14 @@ const FILES: [(&str, &str); 8] = [
     ("environment", "etc/default/ztna"),
     ("polkit.rules", "usr/share/polkit-1/rules.d/50-ztna.rules"),
     ("sysusers.conf", "usr/lib/sysusers.d/ztna.conf"),
+    (
+        "ztna-programs.service",
+        "usr/lib/systemd/system/ztna-programs.service",
+    ),
+    (
+        "ztna-programs.socket",
+        "usr/lib/systemd/system/ztna-programs.socket",
+    ),
     (
         "ztna-resolver.socket",
         "usr/lib/systemd/system/ztna-resolver.socket",

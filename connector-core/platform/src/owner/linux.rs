@@ -20,7 +20,8 @@
 //! for is a copy that a program passed to one that asked for it: it could as well relay.
 //!
 //! Without `CAP_SYS_PTRACE` (and, for a user other than root, `CAP_DAC_READ_SEARCH`), only processes of the own user that are dumpable can be
-//! looked into. A descendant of the holder that cannot be looked into is a doubt.
+//! looked into. A descendant of the holder that cannot be looked into is a doubt. The system's service has neither: it finds
+//! the sockets, and a deputy who holds them (`crate::programs`).
 
 mod census;
 mod process;
@@ -39,8 +40,9 @@ use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use self::process::{Descriptor, Image, ImageId, Process, SocketLink};
-use self::sockets::Socket;
+pub(crate) use self::sockets::Socket;
 use super::{Owner, Transport, digest};
+use crate::programs::Deputy;
 
 pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) -> io::Result<Owner> {
     let sockets = sockets::sending(transport, local, remote)?;
@@ -48,19 +50,27 @@ pub(super) fn of(transport: Transport, local: SocketAddr, remote: SocketAddr) ->
     let user = common(sockets.iter().map(|socket| socket.user));
     let is_same_user = user == Some(own.as_raw());
     let mut owner = Owner::nobody_known(user, is_same_user);
-    // Other users' processes cannot be looked into, and need not be.
-    if (is_same_user || may_look_into_others())
-        && let Some((program, process)) = attribute_patiently(&sockets)
-    {
+    if let Some((program, process)) = holder_of(&sockets, is_same_user) {
         owner.workload = Workload::Known(Arc::new(program));
         owner.process = Some(process);
     }
     Ok(owner)
 }
 
+/// Returns what the deputy says, where there is one. Whatever keeps it from answering
+/// leaves the program unknown.
+fn holder_of(sockets: &[Socket], is_same_user: bool) -> Option<(Program, u32)> {
+    match Deputy::find() {
+        Some(deputy) => deputy.holder_of(sockets).ok()?,
+        // Other users' processes cannot be looked into, and need not be.
+        None if is_same_user || may_look_into_others() => attribute_patiently(sockets),
+        None => None,
+    }
+}
+
 /// Returns whether this process may look into those of other users: root, or a
 /// service that was given the right to. A process of this program never changes it.
-fn may_look_into_others() -> bool {
+pub(crate) fn may_look_into_others() -> bool {
     static MAY: LazyLock<bool> = LazyLock::new(|| {
         let has = |sets: rustix::thread::CapabilitySets| {
             sets.effective.contains(CapabilitySet::SYS_PTRACE)
@@ -72,7 +82,7 @@ fn may_look_into_others() -> bool {
 
 /// Asks again where there was a doubt: a process that is starting another one shares
 /// all its descriptors with it for a moment, and shells move theirs about.
-fn attribute_patiently(sockets: &[Socket]) -> Option<(Program, u32)> {
+pub(crate) fn attribute_patiently(sockets: &[Socket]) -> Option<(Program, u32)> {
     attribute(sockets).or_else(|| {
         (1..ATTEMPTS).find_map(|_| {
             thread::sleep(PAUSE);

@@ -23,7 +23,7 @@ pub(super) fn install(program: &Path) -> Result<(), RegistrationError> {
         tools::run(&SYSUSERS, &["ztna.conf"]).map_err(&failed)?;
     }
     systemctl(&["daemon-reload"]).map_err(&failed)?;
-    systemctl(&["enable", SOCKET, SERVICE]).map_err(&failed)?;
+    systemctl(&["enable", PROGRAMS_SOCKET, RESOLVER_SOCKET, SERVICE]).map_err(&failed)?;
     Ok(())
 }
 
@@ -35,7 +35,8 @@ pub(super) fn uninstall() -> Result<(), RegistrationError> {
     }
     installed()?;
     systemctl(&["disable", "--now", SERVICE]).map_err(&failed)?;
-    systemctl(&["disable", "--now", SOCKET]).map_err(&failed)?;
+    systemctl(&["disable", "--now", PROGRAMS_SOCKET, RESOLVER_SOCKET]).map_err(&failed)?;
+    systemctl(&["stop", PROGRAMS]).map_err(&failed)?;
     for (place, _) in units::files(Path::new("/")).map_err(&failed)? {
         match fs::remove_file(place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -50,7 +51,7 @@ pub(super) fn start() -> Result<(), RegistrationError> {
     allowed("start")?;
     installed()?;
     let failed = RegistrationError::failed("start");
-    systemctl(&["start", SOCKET, SERVICE]).map_err(&failed)?;
+    systemctl(&["start", PROGRAMS_SOCKET, RESOLVER_SOCKET, SERVICE]).map_err(&failed)?;
     if standing()?.is_running {
         return Ok(());
     }
@@ -116,7 +117,9 @@ fn systemctl(arguments: &[&str]) -> io::Result<String> {
 }
 
 const SERVICE: &str = "ztnad.service";
-const SOCKET: &str = "ztna-resolver.socket";
+const PROGRAMS: &str = "ztna-programs.service";
+const PROGRAMS_SOCKET: &str = "ztna-programs.socket";
+const RESOLVER_SOCKET: &str = "ztna-resolver.socket";
 
 /// Where packages put the unit.
 const PACKAGED: [&str; 2] = [

@@ -17,6 +17,16 @@ pub(super) fn files(program: &Path) -> io::Result<Vec<(&'static str, String)>> {
             include_str!("../../../../installers/linux/polkit.rules").to_owned(),
         ),
         (
+            "/etc/systemd/system/ztna-programs.service",
+            with_program(include_str!(
+                "../../../../installers/linux/ztna-programs.service"
+            )),
+        ),
+        (
+            "/etc/systemd/system/ztna-programs.socket",
+            include_str!("../../../../installers/linux/ztna-programs.socket").to_owned(),
+        ),
+        (
             "/etc/systemd/system/ztna-resolver.socket",
             include_str!("../../../../installers/linux/ztna-resolver.socket").to_owned(),
         ),
@@ -74,7 +84,7 @@ mod tests {
                 "{place}"
             );
         }
-        let (_, unit) = &elsewhere[3];
+        let (_, unit) = &elsewhere[5];
         assert!(unit.contains("\nExecStart=/opt/ztna/ztnad --system\n"));
         assert!(unit.contains("\nUser=ztna\n") && unit.contains("\nType=notify\n"));
     }

@@ -1,12 +1,13 @@
 //! Measures the device on a thread of its own.
 
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 
 use connector_core::connector::Event;
 use connector_core::posture::{Check, Finding, Measurement, Platform};
-use connector_platform::clock;
-use posture::{Machine, Prober, Tables};
+use connector_platform::{clock, programs};
+use posture::{Machine, Prober, ScreenLock, ScreenLocks, Tables};
 
 use super::Events;
 
@@ -15,7 +16,7 @@ use super::Events;
 pub(crate) struct Measuring(mpsc::Sender<Vec<Check>>);
 
 impl Measuring {
-    pub(crate) fn start(events: Events) -> std::io::Result<Self> {
+    pub(crate) fn start(events: Events) -> io::Result<Self> {
         let (sender, batches) = mpsc::channel();
         thread::Builder::new()
             .name("posture".into())
@@ -32,7 +33,10 @@ impl Measuring {
 }
 
 fn measure_batches(batches: &mpsc::Receiver<Vec<Check>>, events: &Events) {
-    let mut prober = match Tables::open(Machine::local()) {
+    let machine = Machine::local()
+        .with_executables(programs::executable_of)
+        .with_screen_locks(told_screen_locks);
+    let mut prober = match Tables::open(machine) {
         Ok(tables) => Some(Prober::new(tables)),
         Err(error) => {
             tracing::error!(%error, "The built-in tables cannot be opened");
@@ -59,6 +63,26 @@ fn measure_batches(batches: &mpsc::Receiver<Vec<Check>>, events: &Events) {
             return;
         }
     }
+}
+
+/// What somebody else says of screens, where this service may not read people's settings.
+fn told_screen_locks() -> io::Result<Option<ScreenLocks>> {
+    let ours = |lock: programs::ScreenLock| ScreenLock {
+        is_enabled: lock.is_enabled,
+        grace_seconds: lock.grace_seconds,
+    };
+    let told = programs::screen_locks()?;
+    Ok(told.map(|locks| locks.into_iter().map(|lock| lock.map(ours)).collect()))
+}
+
+/// Reads people's settings for a service that may not.
+pub(crate) fn read_screen_locks() -> io::Result<programs::ScreenLocks> {
+    let theirs = |lock: ScreenLock| programs::ScreenLock {
+        is_enabled: lock.is_enabled,
+        grace_seconds: lock.grace_seconds,
+    };
+    let read = Machine::local().read_screen_locks()?;
+    Ok(read.into_iter().map(|lock| lock.map(theirs)).collect())
 }
 
 fn unmeasurable(taken_at: connector_core::time::Moment) -> Measurement {

@@ -14,10 +14,10 @@ use super::super::Transport;
 
 /// A socket that some process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     /// Whose file-system user created it.
-    pub(super) user: u32,
-    pub(super) inode: u32,
+    pub(crate) user: u32,
+    pub(crate) inode: u32,
 }
 
 /// Returns every socket that can have sent from `local` to `remote`, at least one.

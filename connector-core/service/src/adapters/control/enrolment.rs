@@ -63,7 +63,8 @@ fn token(config: &Config) -> anyhow::Result<Option<String>> {
     };
     let token = std::fs::read_to_string(path).map_err(|error| {
         anyhow::anyhow!(
-            "Failed to read the enrolment token {}: {error}",
+            "Failed to read the enrolment token {}: {error}. The user that the service runs as has to be able to; the \
+             system's is `ztna`",
             path.display()
         )
     })?;

@@ -435,7 +435,7 @@ fn a_check_that_fails_resets_live_connections_and_passing_again_reopens() {
 }
 
 /// Permits everything but `tools`, and that to one program.
-fn decide_by_program(request: &Request, permitted: &str) -> Vec<u8> {
+pub(super) fn decide_by_program(request: &Request, permitted: &str) -> Vec<u8> {
     // It has no metadata.
     if request.head.starts_with("GET ") {
         return response("404 Not Found", "", b"");
