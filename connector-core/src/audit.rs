@@ -50,7 +50,7 @@ pub struct Record {
     /// How long the answer took.
     pub latency: Duration,
     /// Who was signed in.
-    pub session: Option<Session>,
+    pub session: Option<Arc<Session>>,
     /// On which host.
     pub host: Option<HostId>,
     /// In which state the device was.
