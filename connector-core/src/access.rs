@@ -60,7 +60,7 @@ pub(crate) struct Reviewed {
 /// What the policy said about one flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Shared, since sets of answers are copied.
+    /// Shared, since sets of answers are copied, and flows are answered alike.
     Granted(Arc<Grant>),
     Refused {
         denial: Denial,
@@ -75,8 +75,7 @@ pub(crate) enum Answer {
 /// A permission for one flow, for as long as its lease runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
-    pub(crate) resource: ResourceId,
-    pub(crate) site: SiteId,
+    pub(crate) resource: Arc<Resource>,
     /// When live flows end unless the grant is renewed.
     pub(crate) lease_ends: Moment,
     /// When to ask again if the grant is in use.
@@ -155,7 +154,7 @@ impl AccessMap {
 
         match self.content.answers.get(flow) {
             Some(Answer::Granted(grant)) if grant.opens(now) => {
-                Verdict::Permitted(Permit::new(flow, grant))
+                Verdict::Permitted(Permit::new(flow, grant, grant.lease_ends))
             }
             Some(Answer::Refused { denial, until, .. }) if now < *until => {
                 Verdict::Denied(denial.clone())
@@ -180,11 +179,12 @@ impl AccessMap {
         }
         let flow = &permit.flow;
         match self.content.answers.get(flow) {
-            Some(Answer::Granted(grant)) if now < grant.lease_ends => Ok(Permit::new(flow, grant)),
-            Some(Answer::Reviewing { grant, until }) if now < *until => Ok(Permit {
-                lease_ends: *until,
-                ..Permit::new(flow, grant)
-            }),
+            Some(Answer::Granted(grant)) if now < grant.lease_ends => {
+                Ok(Permit::new(flow, grant, grant.lease_ends))
+            }
+            Some(Answer::Reviewing { grant, until }) if now < *until => {
+                Ok(Permit::new(flow, grant, *until))
+            }
             Some(Answer::Refused { denial, .. }) => Err(denial.clone()),
             Some(Answer::Granted(grant)) => Err(grant.lapse.into()),
             Some(Answer::Reviewing { .. }) => Err(permit.lapse()),
@@ -199,10 +199,7 @@ impl AccessMap {
         reviewed
             .and_then(|reviewed| reviewed.answers.get(flow)?.reviewed(reviewed.until))
             .filter(|(_, until)| now < *until)
-            .map(|(grant, until)| Permit {
-                lease_ends: until,
-                ..Permit::new(flow, grant)
-            })
+            .map(|(grant, until)| Permit::new(flow, grant, until))
             .ok_or_else(|| permit.lapse())
     }
 
@@ -264,7 +261,7 @@ impl AccessMap {
         let mut known = None;
         for (flow, answer) in self.content.answers.iter() {
             match answer {
-                Answer::Granted(grant) if grant.resource == *resource && grant.opens(now) => {
+                Answer::Granted(grant) if grant.resource.id == *resource && grant.opens(now) => {
                     return Some(Ok(()));
                 }
                 Answer::Refused { denial, until, .. }
@@ -340,30 +337,25 @@ pub struct Question {
 ///
 /// ```compile_fail,E0451
 /// # use connector_core::access::{Flow, Permit};
-/// # use connector_core::catalogue::{ResourceId, SiteId};
 /// # use connector_core::time::Moment;
-/// # fn forge(flow: Flow, resource: ResourceId, site: SiteId) -> Permit {
-/// Permit { flow, resource, site, lease_ends: Moment::default(), lapse: todo!() }
+/// # fn forge(flow: Flow) -> Permit {
+/// Permit { flow, grant: todo!(), lease_ends: Moment::default() }
 /// # }
 /// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit that is not spent means a path was not opened"]
 pub struct Permit {
     flow: Flow,
-    resource: ResourceId,
-    site: SiteId,
+    grant: Arc<Grant>,
     lease_ends: Moment,
-    lapse: Lapse,
 }
 
 impl Permit {
-    fn new(flow: &Flow, grant: &Grant) -> Self {
+    fn new(flow: &Flow, grant: &Arc<Grant>, lease_ends: Moment) -> Self {
         Self {
             flow: flow.clone(),
-            resource: grant.resource.clone(),
-            site: grant.site.clone(),
-            lease_ends: grant.lease_ends,
-            lapse: grant.lapse,
+            grant: Arc::clone(grant),
+            lease_ends,
         }
     }
 
@@ -376,13 +368,13 @@ impl Permit {
     /// Returns the resource this permit opens.
     #[must_use]
     pub fn resource(&self) -> &ResourceId {
-        &self.resource
+        &self.grant.resource.id
     }
 
     /// Returns the site whose gateway carries the flow.
     #[must_use]
     pub fn site(&self) -> &SiteId {
-        &self.site
+        &self.grant.resource.site
     }
 
     /// Returns when the permit stops being good unless it is renewed.
@@ -394,7 +386,7 @@ impl Permit {
     /// Returns why the flow ends when the permit stops being good.
     #[must_use]
     pub fn lapse(&self) -> Denial {
-        self.lapse.into()
+        self.grant.lapse.into()
     }
 }
 
@@ -558,8 +550,7 @@ mod tests {
 
     fn grant(lease_ends: Moment) -> Arc<Grant> {
         Arc::new(Grant {
-            resource: "wiki".into(),
-            site: "hq".into(),
+            resource: Arc::clone(catalogue().lookup(&wiki(80)).resource().unwrap()),
             lease_ends,
             renew_at: lease_ends,
             window_ends: None,

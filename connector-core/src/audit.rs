@@ -52,7 +52,7 @@ pub struct Record {
     /// How long the answer took.
     pub latency: Duration,
     /// Who was signed in.
-    pub session: Option<Session>,
+    pub session: Option<Arc<Session>>,
     /// On which host.
     pub host: Option<HostId>,
     /// In which state the device was.
@@ -199,7 +199,7 @@ impl Record {
     }
 
     fn actor(&self) -> Option<Value> {
-        let mut actor = self.session.as_ref().map(actor);
+        let mut actor = self.session.as_deref().map(actor);
         if let Some(process) = self.process() {
             actor.get_or_insert_with(|| json!({}))["process"] = process;
         }

@@ -118,7 +118,8 @@ fn offered<'a>(
 }
 
 fn parent(name: &str) -> Option<&str> {
-    name.split_once('.').map(|(_, parent)| parent)
+    let dot = name.bytes().position(|byte| byte == b'.')?;
+    name.get(dot + 1..)
 }
 
 /// What a catalogue knows about a flow's destination.

@@ -21,9 +21,8 @@ use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
 use crate::pausing::PauseRules;
 use crate::posture::{Check, Facts, Verdict};
-use crate::signals::Local;
 use crate::time::{Moment, Now};
-use crate::trust::{Acting, Granted, Refused};
+use crate::trust::{Acting, Granted, Refused, TrustId, Wish};
 
 use self::enforcer::{Enforcer, Grounds};
 pub use self::facts::{
@@ -34,7 +33,7 @@ use self::measuring::Measuring;
 use self::pausing::Pause;
 use self::refusals::Refusals;
 use self::signalling::Signalling;
-use self::signing_in::SigningIn;
+use self::signing_in::{Opened, SigningIn};
 use self::trusting::{Scene, Trusting};
 
 /// Decides, from what is known right now, what the device may reach.
@@ -131,11 +130,20 @@ impl Connector {
             }
             Event::ResourcesConcealed(concealed) => self.known.concealed = concealed,
             Event::Resumed => self.resume(ResumedBy::Person, now),
+            Event::RevocationsRestored(kept) => self.known.signalling.restore(kept, now.wall),
             Event::SessionOpened {
                 attempt,
                 session,
                 signed_in_ago,
-            } => self.open_session(attempt, session, signed_in_ago, now),
+                restored_from,
+            } => {
+                let opened = Opened {
+                    session,
+                    signed_in_ago,
+                    restored_from,
+                };
+                self.open_session(attempt, opened, now);
+            }
             Event::SignInAbandoned(attempt) => self.known.signing_in.handle_abandoned(attempt),
             Event::SignInFailed { attempt, retry } => {
                 let now = now.moment;
@@ -155,21 +163,12 @@ impl Connector {
                 self.record_all(held_back);
             }
             Event::TrustEvaluated { attempt, outcome } => {
-                self.trust(now, |trusting, scene, effects| {
-                    trusting.handle_evaluated(attempt, outcome, scene, effects)
-                });
+                self.note_trust_evaluation(attempt, outcome, now);
             }
             Event::TrustRecorded { attempt, written } => {
-                self.trust(now, |trusting, scene, effects| {
-                    trusting.handle_recorded(attempt, written, scene, effects)
-                });
+                self.note_trust_record(attempt, written, now);
             }
-            Event::TrustRequested { id, wish } => {
-                self.trust(now, |trusting, scene, effects| {
-                    trusting.request(id, wish, scene, effects);
-                    false
-                });
-            }
+            Event::TrustRequested { id, wish } => self.request_trust(id, wish, now),
             Event::TrustRevoked(id) => {
                 self.trust(now, |trusting, scene, effects| {
                     trusting.revoke(&id, scene, effects)
@@ -305,30 +304,20 @@ impl Connector {
         self.reconsider(now);
     }
 
-    fn open_session(
-        &mut self,
-        attempt: Attempt,
-        session: Session,
-        signed_in_ago: Duration,
-        now: Now,
-    ) {
+    fn open_session(&mut self, attempt: Attempt, opened: Opened, now: Now) {
         let limits = self.known.configuration.as_ref().map(|known| known.session);
         let signing_in = &mut self.known.signing_in;
         let is_stored = signing_in.is_from_the_store(attempt);
-        if !signing_in.handle_opened(attempt, session, signed_in_ago, limits, now.moment) {
+        if !signing_in.handle_opened(attempt, opened, limits, now.moment) {
             return;
         }
         self.enforcer.clear();
         // The control plane has just admitted the person.
         self.known.signalling.vouch(now.moment);
-        let local = Local {
-            host: self.known.host.as_ref(),
-            session: self.known.signing_in.session(),
-        };
-        let revoked = self
-            .known
-            .signalling
-            .claim(|event| is_stored && event.subject.concerns_any_session(local));
+        let local = self.known.signing_in.local(self.known.host.as_ref());
+        let revoked = self.known.signalling.claim(now.wall, |subject| {
+            subject.concerns_session(local) || (is_stored && subject.concerns_any_session(local))
+        });
         if let Some(explanation) = revoked {
             self.known.signing_in.handle_revoked(explanation);
         }
@@ -360,7 +349,7 @@ impl Connector {
         let record = PleaRecord {
             time: now.wall,
             pleading,
-            session: self.known.signing_in.session().cloned(),
+            session: self.session().cloned(),
             host: self.known.host.clone(),
         };
         self.effects.push_back(Effect::RecordPlea(Box::new(record)));
@@ -394,7 +383,7 @@ impl Connector {
             outcome,
             decided_by,
             latency: Duration::ZERO,
-            session: self.known.signing_in.session().cloned(),
+            session: self.known.signing_in.shared_session().cloned(),
             host: self.known.host.clone(),
             verdict: self.known.verdict.clone(),
             configuration: self.known.configuration.as_ref().map(|known| known.version),
@@ -428,6 +417,8 @@ impl Connector {
         {
             self.enforcer.clear();
         }
+        // After the sign-in that a revocation ended is forgotten, so that neither is lost.
+        self.known.signalling.remember(&mut self.effects);
         self.measuring.settle(now.moment, &mut self.effects);
 
         if self.known.signalling.settle(now.moment) {
@@ -472,6 +463,30 @@ impl Connector {
         }
     }
 
+    fn request_trust(&mut self, id: TrustId, wish: Wish, now: Now) {
+        self.trust(now, |trusting, scene, effects| {
+            trusting.request(id, wish, scene, effects);
+            false
+        });
+    }
+
+    fn note_trust_evaluation(
+        &mut self,
+        attempt: Attempt,
+        outcome: Result<Decision, PdpFailure>,
+        now: Now,
+    ) {
+        self.trust(now, |trusting, scene, effects| {
+            trusting.handle_evaluated(attempt, outcome, scene, effects)
+        });
+    }
+
+    fn note_trust_record(&mut self, attempt: Attempt, written: bool, now: Now) {
+        self.trust(now, |trusting, scene, effects| {
+            trusting.handle_recorded(attempt, written, scene, effects)
+        });
+    }
+
     fn settle_trust(&mut self, now: Now) {
         let (host, verdict) = (self.known.host.as_ref(), &self.known.verdict);
         let scene = self.known.scene(now);
@@ -496,7 +511,7 @@ impl Connector {
         }
     }
 
-    /// Puts the next questions of a review.
+    /// Puts the next question of a review.
     fn review_on(&mut self, begun: Now) {
         match self.known.grounds(&self.trusting, begun) {
             Some(grounds) => self.enforcer.review_on(&grounds, &mut self.effects),
@@ -541,7 +556,7 @@ impl Known {
 
     fn grounds<'a>(&'a self, trusting: &'a Trusting, now: Now) -> Option<Grounds<'a>> {
         Some(Grounds {
-            session: self.signing_in.session()?,
+            session: self.signing_in.shared_session()?,
             configuration: self.configuration.as_ref()?,
             concealed: &self.concealed,
             host: self.host.as_ref(),

@@ -9,6 +9,7 @@
 mod event;
 mod keys;
 mod poll;
+mod revocation;
 mod seen;
 mod subject;
 mod token;
@@ -17,6 +18,7 @@ mod transmitter;
 pub use self::event::{SecurityEvent, Signal};
 pub use self::keys::{InvalidKeySet, KeySet, RsaKey, SignatureChecks};
 pub use self::poll::{InvalidAnswer, PollAnswer, PollRequest, SetError};
+pub use self::revocation::Revocation;
 pub use self::seen::{EventId, Seen};
 pub use self::subject::{Identifier, Local, Member, Subject};
 pub use self::token::{RefusedToken, TokenVerifier};

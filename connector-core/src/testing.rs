@@ -149,6 +149,7 @@ impl Company {
                         attempt,
                         session,
                         signed_in_ago,
+                        restored_from: None,
                     },
                     now,
                 );
@@ -213,6 +214,7 @@ impl Company {
                 | Effect::RecordProtection(_)
                 | Effect::RecordSignal(_)
                 | Effect::RememberCompliance(_)
+                | Effect::RememberRevocations(_)
                 | Effect::SignIn { .. }) => others.push(other),
             }
         }

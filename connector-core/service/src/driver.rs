@@ -157,6 +157,7 @@ impl Adapters {
                 self.decisions.write(attempt, Matter::Trust(record));
             }
             Effect::RememberCompliance(compliance) => self.signals.remember(compliance),
+            Effect::RememberRevocations(kept) => self.signals.remember_revocations(kept),
             Effect::SignIn {
                 attempt,
                 provider,

@@ -170,10 +170,12 @@ async fn start_sign_in(config: sign_in::Config, events: &Events) -> anyhow::Resu
 /// Takes in what earlier runs were told.
 async fn restore_signals(state: &PrivateDir, events: &Events) -> anyhow::Result<signals::Kept> {
     let kept = signals::Kept::restore(state.clone())?;
+    // Before anything else is known, so that nothing is decided without it.
     if let Some(compliance) = kept.compliance() {
-        // Before anything else is known, so that nothing is decided without it.
         events.send(Event::SignalsRestored(compliance)).await?;
     }
+    let revocations = kept.revocations();
+    events.send(Event::RevocationsRestored(revocations)).await?;
     Ok(kept)
 }
 

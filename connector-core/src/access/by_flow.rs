@@ -1,8 +1,7 @@
 //! A map of flows that is cheap to change while somebody else keeps what it was.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,68 +18,73 @@ pub(crate) struct ByFlow<V> {
     length: usize,
 }
 
-type Part<V> = BTreeMap<Key, V>;
-
-/// A flow in the order of its hash, so that a search goes by numbers and reads names
-/// once, at its end; flows of one hash are in their own order.
+/// Flows by their hash, so that a search goes by numbers and reads a name once, at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
-    hash: u64,
-    flow: Flow,
+struct Part<V> {
+    by_hash: BTreeMap<u64, (Flow, V)>,
+    /// Flows whose place by hash another flow had taken when they came.
+    others: BTreeMap<Flow, V>,
 }
 
-/// What a key is looked up by.
-trait AsKey {
-    fn as_key(&self) -> (u64, &Flow);
-}
+impl<V> Part<V> {
+    fn len(&self) -> usize {
+        self.by_hash.len() + self.others.len()
+    }
 
-impl AsKey for Key {
-    fn as_key(&self) -> (u64, &Flow) {
-        (self.hash, &self.flow)
+    fn get(&self, hash: u64, flow: &Flow) -> Option<&V> {
+        match self.by_hash.get(&hash) {
+            Some((known, value)) if known == flow => Some(value),
+            Some(_) | None => self.others.get(flow),
+        }
+    }
+
+    fn get_mut(&mut self, hash: u64, flow: &Flow) -> Option<&mut V> {
+        match self.by_hash.get_mut(&hash) {
+            Some((known, value)) if known == flow => Some(value),
+            Some(_) | None => self.others.get_mut(flow),
+        }
+    }
+
+    fn insert(&mut self, hash: u64, flow: Flow, value: V) -> Option<V> {
+        if let Some(known) = self.others.get_mut(&flow) {
+            return Some(std::mem::replace(known, value));
+        }
+        match self.by_hash.entry(hash) {
+            Entry::Vacant(place) => {
+                place.insert((flow, value));
+                None
+            }
+            Entry::Occupied(mut place) if place.get().0 == flow => {
+                Some(std::mem::replace(&mut place.get_mut().1, value))
+            }
+            Entry::Occupied(_) => self.others.insert(flow, value),
+        }
+    }
+
+    fn remove(&mut self, hash: u64, flow: &Flow) -> Option<V> {
+        match self.by_hash.entry(hash) {
+            Entry::Occupied(place) if place.get().0 == *flow => Some(place.remove().1),
+            Entry::Occupied(_) | Entry::Vacant(_) => self.others.remove(flow),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Flow, &V)> {
+        let by_hash = self.by_hash.values().map(|(flow, value)| (flow, value));
+        by_hash.chain(&self.others)
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&Flow, &V) -> bool) {
+        self.by_hash.retain(|_, (flow, value)| is_kept(flow, value));
+        self.others.retain(|flow, value| is_kept(flow, value));
     }
 }
 
-impl AsKey for (u64, &Flow) {
-    fn as_key(&self) -> (u64, &Flow) {
-        *self
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_key().cmp(&other.as_key())
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for dyn AsKey + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_key().cmp(&other.as_key())
-    }
-}
-
-impl PartialOrd for dyn AsKey + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn AsKey + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for dyn AsKey + '_ {}
-
-impl<'a> Borrow<dyn AsKey + 'a> for Key {
-    fn borrow(&self) -> &(dyn AsKey + 'a) {
-        self
+impl<V> Default for Part<V> {
+    fn default() -> Self {
+        Self {
+            by_hash: BTreeMap::new(),
+            others: BTreeMap::new(),
+        }
     }
 }
 
@@ -95,13 +99,13 @@ impl<V: Clone> ByFlow<V> {
 
     pub(crate) fn get(&self, flow: &Flow) -> Option<&V> {
         let hash = hash(flow);
-        self.parts[part(hash)].get(&(hash, flow) as &dyn AsKey)
+        self.parts[part(hash)].get(hash, flow)
     }
 
     /// Returns a value to be changed, in a part of its own.
     pub(crate) fn get_mut(&mut self, flow: &Flow) -> Option<&mut V> {
         let hash = hash(flow);
-        Arc::make_mut(&mut self.parts[part(hash)]).get_mut(&(hash, flow) as &dyn AsKey)
+        Arc::make_mut(&mut self.parts[part(hash)]).get_mut(hash, flow)
     }
 
     pub(crate) fn contains(&self, flow: &Flow) -> bool {
@@ -111,7 +115,7 @@ impl<V: Clone> ByFlow<V> {
     pub(crate) fn insert(&mut self, flow: Flow, value: V) -> Option<V> {
         let hash = hash(&flow);
         let part = Arc::make_mut(&mut self.parts[part(hash)]);
-        let before = part.insert(Key { hash, flow }, value);
+        let before = part.insert(hash, flow, value);
         self.length += usize::from(before.is_none());
         before
     }
@@ -119,11 +123,10 @@ impl<V: Clone> ByFlow<V> {
     pub(crate) fn remove(&mut self, flow: &Flow) -> Option<V> {
         let hash = hash(flow);
         let part = &mut self.parts[part(hash)];
-        let key = &(hash, flow) as &dyn AsKey;
-        if Arc::get_mut(part).is_none() && !part.contains_key(key) {
+        if Arc::get_mut(part).is_none() && part.get(hash, flow).is_none() {
             return None;
         }
-        let removed = Arc::make_mut(part).remove(key);
+        let removed = Arc::make_mut(part).remove(hash, flow);
         self.length -= usize::from(removed.is_some());
         removed
     }
@@ -134,8 +137,8 @@ impl<V: Clone> ByFlow<V> {
 
     pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&Flow, &V) -> bool) {
         for part in &mut self.parts {
-            if !part.iter().all(|(key, value)| is_kept(&key.flow, value)) {
-                Arc::make_mut(part).retain(|key, value| is_kept(&key.flow, value));
+            if !part.iter().all(|(flow, value)| is_kept(flow, value)) {
+                Arc::make_mut(part).retain(&mut is_kept);
             }
         }
         self.length = self.parts.iter().map(|part| part.len()).sum();
@@ -143,32 +146,17 @@ impl<V: Clone> ByFlow<V> {
 
     /// Keeps the values whose flows `others` has, and that `is_kept` accepts; what stays
     /// whole is not copied.
-    pub(crate) fn retain_common<W>(
+    pub(crate) fn retain_common<W: Clone>(
         &mut self,
         others: &ByFlow<W>,
-        mut is_kept: impl FnMut(&V) -> bool,
+        is_kept: impl Fn(&V) -> bool,
     ) {
-        for (part, other) in self.parts.iter_mut().zip(&others.parts) {
-            // Both are in order, so that one walk along both replaces the look-ups.
-            let mut ahead = other.keys().peekable();
-            let mut is_common = |key: &Key| {
-                while ahead.next_if(|other| *other < key).is_some() {}
-                ahead.next_if(|other| *other == key).is_some()
-            };
-            if !part
-                .iter()
-                .all(|(key, value)| is_common(key) && is_kept(value))
-            {
-                Arc::make_mut(part).retain(|key, value| other.contains_key(key) && is_kept(value));
-            }
-        }
-        self.length = self.parts.iter().map(|part| part.len()).sum();
+        self.retain(|flow, value| others.contains(flow) && is_kept(value));
     }
 
     /// Returns all flows, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Flow, &V)> {
-        let parts = self.parts.iter().flat_map(|part| part.iter());
-        parts.map(|(key, value)| (&key.flow, value))
+        self.parts.iter().flat_map(|part| part.iter())
     }
 
     pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
@@ -231,8 +219,8 @@ fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(29) ^ word).wrapping_mul(SPREAD)
 }
 
-/// Few enough to be counted up for each change; with ten thousand flows, some 160 are in each.
-const PARTS: usize = 64;
+/// Few enough to be counted up for each change; with ten thousand flows, some 80 are in each.
+const PARTS: usize = 128;
 
 /// An odd number with its bits spread: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -240,6 +228,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Workload;
     use crate::catalogue::fixture::{flow, wiki};
 
     #[test]
@@ -296,12 +285,46 @@ mod tests {
     }
 
     #[test]
+    fn flows_of_one_hash_are_told_apart() {
+        let by = |user: u32| Flow {
+            workload: Workload::UnknownOf(user),
+            ..wiki(80)
+        };
+        assert_eq!(hash(&by(1)), hash(&by(2)));
+        let mut map: ByFlow<u32> = (0..4).map(|user| (by(user), user)).collect();
+
+        assert_eq!(map.insert(by(3), 30), Some(3));
+        assert_eq!(map.insert(by(0), 10), Some(0));
+        assert_eq!(map.remove(&by(0)), Some(10));
+        // Whoever had the place by hash is gone; the others stay where they are.
+        assert_eq!(map.insert(by(1), 11), Some(1));
+        assert_eq!(map.insert(by(4), 4), None);
+        *map.get_mut(&by(4)).unwrap() += 40;
+        *map.get_mut(&by(2)).unwrap() += 20;
+
+        let held: BTreeMap<Flow, u32> = map
+            .iter()
+            .map(|(flow, value)| (flow.clone(), *value))
+            .collect();
+        assert_eq!(
+            held,
+            BTreeMap::from([(by(1), 11), (by(2), 22), (by(3), 30), (by(4), 44)])
+        );
+        assert_eq!((map.len(), map.get(&by(0))), (4, None));
+        map.retain(|_, value| *value > 20);
+        assert_eq!(
+            (map.len(), map.remove(&by(1)), map.remove(&by(3))),
+            (3, None, Some(30))
+        );
+    }
+
+    #[test]
     fn names_ports_and_addresses_are_spread_over_the_parts() {
         let address = |last: u8| Flow {
             destination: Destination::Address([10, 0, 0, last].into()),
             ..wiki(443)
         };
-        let names = (0..1000).map(|number| flow(&format!("h{number}.corp.test"), 443));
+        let names = (0..4000).map(|number| flow(&format!("h{number}.corp.test"), 443));
         let filled = |flows: &mut dyn Iterator<Item = Flow>| {
             let parts: std::collections::BTreeSet<usize> =
                 flows.map(|flow| part(hash(&flow))).collect();
@@ -309,7 +332,7 @@ mod tests {
         };
 
         assert!(filled(&mut names.into_iter()) > PARTS / 2);
-        assert!(filled(&mut (1..1000).map(wiki)) > PARTS / 2);
-        assert!(filled(&mut (0..=255).map(address)) > PARTS / 4);
+        assert!(filled(&mut (1..4000).map(wiki)) > PARTS / 2);
+        assert!(filled(&mut (0..=255).map(address)) > 32);
     }
 }

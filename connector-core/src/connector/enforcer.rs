@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::differences::Differences;
-use self::judging::{Judged, judge, judge_failure};
+use self::judging::{Judged, Latest, judge, judge_failure};
 use self::reviewing::Review;
 use self::schedule::Schedule;
 use super::trusting::Trusting;
@@ -31,7 +31,7 @@ use crate::trust::Acting;
 /// What an answer rests on; when any of it changes, the answer is asked for again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grounds<'a> {
-    pub(super) session: &'a Session,
+    pub(super) session: &'a Arc<Session>,
     pub(super) configuration: &'a Configuration,
     pub(super) concealed: &'a Concealed,
     pub(super) host: Option<&'a HostId>,
@@ -58,7 +58,7 @@ impl Grounds<'_> {
             outcome,
             decided_by,
             latency: Duration::ZERO,
-            session: Some(self.session.clone()),
+            session: Some(Arc::clone(self.session)),
             host: self.host.cloned(),
             verdict: self.verdict.clone(),
             configuration: Some(self.configuration.version),
@@ -79,12 +79,14 @@ pub(super) struct Enforcer {
     /// What live flows go on by until they are answered anew.
     reviewed: Option<Reviewed>,
     live: ByFlow<Live>,
-    pending: BTreeMap<Attempt, Box<Pending>>,
+    /// What is being asked, in the order in which it was put.
+    pending: BTreeMap<Attempt, Pending>,
     /// The flows that are being asked about.
     asked: ByFlow<Attempt>,
     review: Review,
     schedule: Schedule,
     attempts: Attempt,
+    latest: Latest,
     differences: Differences,
 }
 
@@ -99,10 +101,8 @@ struct Live {
 /// A question on its way to an answer.
 #[derive(Debug)]
 struct Pending {
-    flow: Flow,
+    request: Arc<AccessRequest>,
     process: Option<u32>,
-    resource: Arc<Resource>,
-    acting: Acting,
     /// When the consent or the elevation ends that the answer rests on.
     acting_ends: Option<Moment>,
     step: Step,
@@ -153,6 +153,7 @@ impl Enforcer {
         self.asked.clear();
         self.review.clear();
         self.schedule.clear();
+        self.latest = Latest::default();
     }
 
     /// Puts `question` to the policy, unless it is being asked already.
@@ -183,7 +184,7 @@ impl Enforcer {
         let Some(pending) = self.pending.get_mut(&attempt) else {
             return;
         };
-        let (flow, resource) = (&pending.flow, &pending.resource);
+        let AccessRequest { flow, resource, .. } = &*pending.request;
         if let Ok(Decision {
             difference: Some(difference),
             ..
@@ -195,7 +196,7 @@ impl Enforcer {
             let outcome = Outcome::Differs(Arc::clone(difference));
             let record = Record {
                 process: pending.process,
-                acting: pending.acting.clone(),
+                acting: pending.request.acting.clone(),
                 ..grounds.record(flow, Some(resource), outcome, DecidedBy::Local)
             };
             effects.push_back(Effect::Record {
@@ -204,7 +205,10 @@ impl Enforcer {
             });
         }
         let judged = match outcome {
-            Ok(decision) => judge(decision, resource, pending.acting_ends, grounds),
+            Ok(decision) => {
+                let ends = pending.acting_ends;
+                judge(decision, resource, ends, grounds, &mut self.latest)
+            }
             Err(failure) => {
                 let before = self.answers.get(flow);
                 judge_failure(failure, before, pending.acting_ends, grounds)
@@ -222,13 +226,8 @@ impl Enforcer {
         let record = Record {
             latency,
             process: pending.process,
-            acting: pending.acting.clone(),
-            ..grounds.record(
-                &pending.flow,
-                Some(&pending.resource),
-                kept.outcome,
-                kept.decided_by,
-            )
+            acting: pending.request.acting.clone(),
+            ..grounds.record(flow, Some(resource), kept.outcome, kept.decided_by)
         };
         effects.push_back(Effect::Record {
             attempt: Some(attempt),
@@ -243,10 +242,11 @@ impl Enforcer {
         let Step::AwaitingRecord(answer) = pending.step else {
             return;
         };
+        let flow = pending.request.flow.clone();
         if written {
-            self.keep(pending.flow, answer);
+            self.keep(flow, answer);
         } else {
-            self.keep_refusal(pending.flow, Reason::NotRecorded, now + FAILURE_PAUSE);
+            self.keep_refusal(flow, Reason::NotRecorded, now + FAILURE_PAUSE);
         }
     }
 
@@ -273,44 +273,42 @@ impl Enforcer {
     }
 
     fn take_pending(&mut self, attempt: Attempt) -> Option<Pending> {
-        let pending = *self.pending.remove(&attempt)?;
-        self.asked.remove(&pending.flow);
+        let pending = self.pending.remove(&attempt)?;
+        self.asked.remove(&pending.request.flow);
         Some(pending)
     }
 
     /// Nobody said no: the lease in force runs on, and is asked for again later.
     fn let_lease_run(&mut self, attempt: Attempt) {
-        let Some(Pending { flow, .. }) = self.take_pending(attempt) else {
+        let Some(Pending { request, .. }) = self.take_pending(attempt) else {
             return;
         };
+        let flow = &request.flow;
         let is_news = matches!(
-            self.answers.get(&flow),
+            self.answers.get(flow),
             Some(Answer::Granted(grant)) if grant.lapse != Lapse::Offline
         );
         if is_news
-            && let Some(Answer::Granted(grant)) = Arc::make_mut(&mut self.answers).get_mut(&flow)
+            && let Some(Answer::Granted(grant)) = Arc::make_mut(&mut self.answers).get_mut(flow)
         {
             Arc::make_mut(grant).lapse = Lapse::Offline;
         }
-        self.plan(flow);
+        self.plan(flow.clone());
     }
 
     /// Asks once more: a time window ended between the question and the answer.
     fn repeat(&mut self, attempt: Attempt, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
-        let Some(Pending { flow, process, .. }) = self.take_pending(attempt) else {
+        let Some(Pending {
+            request, process, ..
+        }) = self.take_pending(attempt)
+        else {
             return;
         };
-        self.evaluate(
-            Question {
-                flow: flow.clone(),
-                process,
-            },
-            grounds,
-            effects,
-        );
+        let flow = request.flow.clone();
+        self.evaluate(Question { flow, process }, grounds, effects);
         if let Some(pending) = self
             .asked
-            .get(&flow)
+            .get(&request.flow)
             .and_then(|attempt| self.pending.get_mut(attempt))
         {
             pending.is_repeated = true;
@@ -345,36 +343,32 @@ impl Enforcer {
         let Question { flow, process } = question;
         let attempt = self.attempts.take();
         let (acting, acting_ends) = grounds.trusting.acting(&flow.workload, &resource.id);
-        let request = AccessRequest {
+        let request = Arc::new(AccessRequest {
             person: Arc::clone(&grounds.session.person),
             session: grounds.session.id.clone(),
             assurance: grounds.session.assurance.clone(),
             host: grounds.host.cloned(),
             verdict: grounds.verdict.clone(),
-            flow: flow.clone(),
-            acting: acting.clone(),
-            resource: Arc::clone(&resource),
+            flow,
+            acting,
+            resource,
             time: grounds.now.wall,
-        };
+        });
+        self.asked.insert(request.flow.clone(), attempt);
         effects.push_back(Effect::Evaluate {
             attempt,
             policy: Arc::clone(&grounds.configuration.policy),
-            request: Box::new(request),
+            request: Arc::clone(&request),
         });
-        let deadline = grounds.now.moment + ANSWER_LIMIT;
-        self.schedule.add(deadline, flow.clone());
-        self.asked.insert(flow.clone(), attempt);
         let pending = Pending {
-            flow,
+            request,
             process,
-            resource,
-            acting,
             acting_ends,
             step: Step::AwaitingDecision,
-            deadline,
+            deadline: grounds.now.moment + ANSWER_LIMIT,
             is_repeated: false,
         };
-        self.pending.insert(attempt, Box::new(pending));
+        self.pending.insert(attempt, pending);
     }
 
     /// Refuses what no policy was asked about, or none could be, and writes it down.
@@ -420,7 +414,7 @@ impl Enforcer {
             let is_idle = |flow: &&Flow| !self.live.contains(flow);
             let first = first.or_else(|| self.answers.flows().find(is_idle).cloned());
             if let Some(first) = first {
-                Arc::make_mut(&mut self.answers).remove(&first);
+                self.forget(&first);
             }
         }
         // Nobody keeps an answer to a flow that is still being asked about.

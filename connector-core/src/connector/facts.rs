@@ -12,7 +12,7 @@ use crate::identity::{HostId, Owner, Session, SessionId};
 use crate::overriding::OverrideGrant;
 use crate::pausing::PauseRules;
 use crate::posture::{Check, Measurement};
-use crate::signals::SecurityEvent;
+use crate::signals::{Revocation, SecurityEvent};
 use crate::time::{Moment, WallTime};
 use crate::trust::{TrustId, TrustRequest, Wish};
 
@@ -101,6 +101,8 @@ pub enum Event {
     ResourcesConcealed(Concealed),
     /// The person switched the connector on again.
     Resumed,
+    /// Revocations that an earlier run kept; before anything else is known.
+    RevocationsRestored(Vec<Revocation>),
     /// The control plane admitted a person.
     SessionOpened {
         /// The sign-in's attempt.
@@ -109,6 +111,8 @@ pub enum Event {
         session: Session,
         /// How long ago the person signed in, if it was before this start.
         signed_in_ago: Duration,
+        /// The session before it, if this one goes on from it without the person.
+        restored_from: Option<SessionId>,
     },
     /// A sign-in did not lead to a session.
     SignInFailed {
@@ -185,6 +189,7 @@ impl Event {
             | Self::PostureRefreshRequested
             | Self::ResourcesConcealed(_)
             | Self::Resumed
+            | Self::RevocationsRestored(_)
             | Self::SessionOpened { .. }
             | Self::SignInAbandoned(_)
             | Self::SignInFailed { .. }
@@ -216,7 +221,7 @@ pub enum Effect {
         /// Who decides.
         policy: Arc<PolicyPlan>,
         /// The question.
-        request: Box<AccessRequest>,
+        request: Arc<AccessRequest>,
     },
     /// Ask the policy about a wish and report [`Event::TrustEvaluated`].
     EvaluateTrust {
@@ -257,6 +262,8 @@ pub enum Effect {
     },
     /// Keep this for the next start, before the signal that said it is acknowledged.
     RememberCompliance(Compliance),
+    /// Keep these and no others for the next start, before the signal that said it is acknowledged.
+    RememberRevocations(Vec<Revocation>),
     /// Sign in and report [`Event::SessionOpened`] or [`Event::SignInFailed`].
     SignIn {
         /// To be repeated in the report.

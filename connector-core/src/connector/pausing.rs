@@ -139,7 +139,7 @@ impl Connector {
         let record = ProtectionRecord {
             time: now.wall,
             change,
-            session: self.known.signing_in.session().cloned(),
+            session: self.session().cloned(),
             host: self.known.host.clone(),
         };
         self.effects

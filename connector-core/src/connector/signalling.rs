@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Compliance, Connector, Effect, SignalOutcome, SignalRecord};
 use crate::configuration::Signals;
 use crate::posture::Verdict;
-use crate::signals::{Local, SecurityEvent, Signal};
-use crate::time::{Moment, Now};
+use crate::signals::{Revocation, SecurityEvent, Signal, Subject};
+use crate::time::{Moment, Now, WallTime};
 
 /// What was heard of this device, and when.
 #[derive(Debug, Default)]
@@ -20,8 +21,10 @@ pub(super) struct Signalling {
     is_silent: bool,
     compliance: Option<Compliance>,
     /// Sessions that were revoked while nobody was signed in: a stored sign-in
-    /// that is under way may be of the same person.
-    unclaimed: VecDeque<SecurityEvent>,
+    /// that is under way may go on from one, or be of the same person.
+    unclaimed: VecDeque<Revocation>,
+    /// Whether these are others than those that are kept for the next start.
+    is_unclaimed_news: bool,
 }
 
 impl Signalling {
@@ -84,21 +87,48 @@ impl Signalling {
     }
 
     /// Keeps a revocation that nobody who is signed in can be meant by.
-    pub(super) fn keep_unclaimed(&mut self, event: SecurityEvent) {
+    fn keep_unclaimed(&mut self, event: &SecurityEvent, now: WallTime) {
+        // The same again, as after a crash before it was acknowledged, takes no room.
+        self.unclaimed
+            .retain(|known| is_recent(known, now) && known.subject != event.subject);
         if self.unclaimed.len() >= MAX_UNCLAIMED {
             self.unclaimed.pop_front();
         }
-        self.unclaimed.push_back(event);
+        self.unclaimed.push_back(Revocation {
+            subject: event.subject.clone(),
+            reason_user: event.reason_user.clone(),
+            arrived_at: now,
+        });
+        self.is_unclaimed_news = true;
     }
 
-    /// Returns the first kept revocation that `means` accepts, and forgets them all.
+    /// Takes in the revocations that an earlier run kept, the latest last.
+    pub(super) fn restore(&mut self, kept: Vec<Revocation>, now: WallTime) {
+        let too_many = kept.len().saturating_sub(MAX_UNCLAIMED);
+        let kept = kept.into_iter().skip(too_many);
+        self.unclaimed = kept.filter(|known| is_recent(known, now)).collect();
+    }
+
+    /// Returns what the first kept revocation that is about whom `means` accepts tells the
+    /// person, and forgets them all.
     pub(super) fn claim(
         &mut self,
-        means: impl Fn(&SecurityEvent) -> bool,
+        now: WallTime,
+        means: impl Fn(&Subject) -> bool,
     ) -> Option<Option<Arc<str>>> {
+        self.is_unclaimed_news |= !self.unclaimed.is_empty();
         let kept = std::mem::take(&mut self.unclaimed);
-        let found = kept.into_iter().find(|event| means(event));
-        found.map(|event| event.reason_user)
+        let mut recent = kept.into_iter().filter(|known| is_recent(known, now));
+        let found = recent.find(|known| means(&known.subject));
+        found.map(|known| known.reason_user)
+    }
+
+    /// Has the revocations kept for the next start, if they are others than before.
+    pub(super) fn remember(&mut self, effects: &mut VecDeque<Effect>) {
+        if std::mem::take(&mut self.is_unclaimed_news) {
+            let unclaimed = self.unclaimed.iter().cloned().collect();
+            effects.push_back(Effect::RememberRevocations(unclaimed));
+        }
     }
 
     fn silent_at(&self) -> Option<Moment> {
@@ -110,10 +140,7 @@ impl Signalling {
 impl Connector {
     /// Does what a signal asks for, if it is about this device or who is using it.
     pub(super) fn note_signal(&mut self, event: SecurityEvent, now: Now) {
-        let local = Local {
-            host: self.known.host.as_ref(),
-            session: self.known.signing_in.session(),
-        };
+        let local = self.known.signing_in.local(self.known.host.as_ref());
         let is_about_us = event.subject.concerns(local);
         let is_about_device = event.subject.concerns_device(local);
         let is_signed_in = local.session.is_some();
@@ -136,7 +163,7 @@ impl Connector {
                 SignalOutcome::Applied
             }
             Signal::SessionRevoked if !is_signed_in => {
-                self.known.signalling.keep_unclaimed(event.clone());
+                self.known.signalling.keep_unclaimed(&event, now.wall);
                 SignalOutcome::Elsewhere
             }
             Signal::SessionRevoked if is_about_us => {
@@ -178,8 +205,18 @@ impl Connector {
     }
 }
 
+fn is_recent(revocation: &Revocation, now: WallTime) -> bool {
+    let age = now
+        .unix_millis()
+        .saturating_sub(revocation.arrived_at.unix_millis());
+    Duration::from_millis(age) < UNCLAIMED_FOR
+}
+
 /// The name under which policies and people see what other systems found.
 pub(super) const COMPLIANCE_CHECK: &str = "device-compliance";
 
 /// What arrives between the start and the sign-in; more are events about others.
 const MAX_UNCLAIMED: usize = 64;
+
+/// How long a revocation is kept that nobody claims: longer than what is stored of a sign-in is good for.
+const UNCLAIMED_FOR: Duration = Duration::from_secs(60 * 24 * 3600);

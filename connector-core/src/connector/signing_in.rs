@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{Attempt, Effect, SignInMethod};
 use crate::access::{Denial, Reason};
 use crate::configuration::{IdentityProvider, SessionLimits};
-use crate::identity::{Assurance, Owner, Person, Session, SessionId};
+use crate::identity::{Assurance, HostId, Owner, Session, SessionId};
+use crate::signals::Local;
 use crate::time::Moment;
 
 /// Who is signed in, and what is under way about it.
@@ -27,9 +28,20 @@ pub(super) struct SigningIn {
 
 #[derive(Debug)]
 struct OpenSession {
-    session: Session,
+    session: Arc<Session>,
+    restored_from: Option<SessionId>,
     idle_limit: Duration,
     last_used: Moment,
+}
+
+/// A session that the control plane admitted.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) session: Session,
+    /// How long ago the person signed in, if it was before this start.
+    pub(super) signed_in_ago: Duration,
+    /// The session before it, if this one goes on from it without the person.
+    pub(super) restored_from: Option<SessionId>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +64,22 @@ enum SignIn {
 
 impl SigningIn {
     pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref().map(|open| &*open.session)
+    }
+
+    /// Returns the same, to be kept.
+    pub(super) fn shared_session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref().map(|open| &open.session)
+    }
+
+    /// Returns what signals can be about, on `host`.
+    pub(super) fn local<'a>(&'a self, host: Option<&'a HostId>) -> Local<'a> {
+        let open = self.session.as_ref();
+        Local {
+            host,
+            session: open.map(|open| &*open.session),
+            restored_from: open.and_then(|open| open.restored_from.as_ref()),
+        }
     }
 
     /// Returns whose session is open; else, whose is about to be.
@@ -93,7 +120,7 @@ impl SigningIn {
 
     pub(super) fn set_assurance(&mut self, assurance: &Arc<Assurance>) {
         if let Some(open) = &mut self.session {
-            open.session.assurance = Some(Arc::clone(assurance));
+            Arc::make_mut(&mut open.session).assurance = Some(Arc::clone(assurance));
         }
     }
 
@@ -101,9 +128,9 @@ impl SigningIn {
     /// from the next sign-in: a signal only narrows.
     pub(super) fn narrow_groups(&mut self, groups: &BTreeSet<Arc<str>>) {
         if let Some(open) = &mut self.session {
-            let mut person = Person::clone(&open.session.person);
+            let session = Arc::make_mut(&mut open.session);
+            let person = Arc::make_mut(&mut session.person);
             person.groups.retain(|group| groups.contains(group));
-            open.session.person = Arc::new(person);
         }
     }
 
@@ -124,11 +151,11 @@ impl SigningIn {
     pub(super) fn handle_opened(
         &mut self,
         attempt: Attempt,
-        mut session: Session,
-        signed_in_ago: Duration,
+        opened: Opened,
         limits: Option<SessionLimits>,
         now: Moment,
     ) -> bool {
+        let mut session = opened.session;
         if !self.is_current(attempt) {
             self.ended = Some(session.id);
             self.forget |= self.session.is_none() && matches!(self.sign_in, SignIn::Idle);
@@ -137,11 +164,12 @@ impl SigningIn {
         self.end();
         let idle_limit = limits.map_or(Duration::ZERO, |limits| limits.idle);
         let absolute = limits.map_or(Duration::ZERO, |limits| limits.absolute);
-        session.limit(absolute.saturating_sub(signed_in_ago), now);
+        session.limit(absolute.saturating_sub(opened.signed_in_ago), now);
         self.sign_in = SignIn::Idle;
         self.ended_by = None;
         self.session = Some(OpenSession {
-            session,
+            session: Arc::new(session),
+            restored_from: opened.restored_from,
             idle_limit,
             last_used: now,
         });
@@ -270,7 +298,7 @@ impl SigningIn {
 
     fn end(&mut self) {
         if let Some(open) = self.session.take() {
-            self.ended = Some(open.session.id);
+            self.ended = Some(open.session.id.clone());
         }
     }
 

@@ -20,6 +20,7 @@ use crate::configuration::{
 };
 use crate::identity::{Owner, Person, SessionId};
 use crate::posture::{Finding, Measurement};
+use crate::signals::Revocation;
 use crate::time::WallTime;
 use crate::trust::TrustRequest;
 
@@ -395,6 +396,7 @@ fn a_restart_does_not_renew_the_absolute_limit() {
         attempt,
         session: session(world.now),
         signed_in_ago: Duration::from_secs(35_990),
+        restored_from: None,
     });
 
     assert!(world.connector.session().is_some());
@@ -507,6 +509,7 @@ fn a_session_that_comes_too_late_is_given_back() {
         attempt,
         session: session(world.now),
         signed_in_ago: Duration::ZERO,
+        restored_from: None,
     });
 
     assert!(world.connector.session().is_none());
@@ -532,6 +535,7 @@ fn signing_in_again_ends_the_session_before_and_keeps_what_is_stored() {
         attempt,
         session,
         signed_in_ago: Duration::ZERO,
+        restored_from: None,
     });
 
     assert_eq!(world.ended, [SessionId::from("s1")]);
@@ -600,6 +604,7 @@ struct World {
     wishes: Vec<(Attempt, TrustRequest)>,
     trusts: Vec<(Option<Attempt>, TrustRecord)>,
     remembered: Option<Compliance>,
+    kept: Vec<Revocation>,
     /// The latest permit of a flow that is watched.
     last: Option<Permit>,
 }
@@ -626,6 +631,7 @@ impl Default for World {
             wishes: vec![],
             trusts: vec![],
             remembered: None,
+            kept: vec![],
             last: None,
         }
     }
@@ -653,6 +659,7 @@ impl World {
             attempt,
             session,
             signed_in_ago: Duration::ZERO,
+            restored_from: None,
         });
         world
     }
@@ -674,7 +681,7 @@ impl World {
                     attempt, request, ..
                 } => {
                     self.evaluations.push(attempt);
-                    self.requests.push(*request);
+                    self.requests.push(Arc::unwrap_or_clone(request));
                 }
                 Effect::EvaluateTrust {
                     attempt, request, ..
@@ -688,6 +695,7 @@ impl World {
                 Effect::RecordProtection(record) => self.protection.push(record.change),
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
+                Effect::RememberRevocations(kept) => self.kept = kept,
                 Effect::SignIn { attempt, .. } => self.sign_ins.push(attempt),
             }
         }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::identity::{HostId, Person, Session};
+use crate::identity::{HostId, Person, Session, SessionId};
 
 /// Whom or what an event is about (RFC 9493, SSF 1.0 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub enum Member {
     Session,
     /// The person.
     User,
+}
+
+impl Member {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Group => "group",
+            Self::Session => "session",
+            Self::User => "user",
+        }
+    }
 }
 
 /// A simple subject identifier (RFC 9493 §3.2).
@@ -54,6 +65,8 @@ pub struct Local<'a> {
     pub host: Option<&'a HostId>,
     /// The open session, and in it the person.
     pub session: Option<&'a Session>,
+    /// The session of an earlier run that this one goes on from, without the person.
+    pub restored_from: Option<&'a SessionId>,
 }
 
 impl Subject {
@@ -80,6 +93,20 @@ impl Subject {
             members.insert(member, Identifier::parse(raw, NESTING)?);
         }
         Ok(Self::Complex(members))
+    }
+
+    /// Writes what was read of it.
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Self::Complex(members) => {
+                let members = members.iter();
+                let members = members
+                    .map(|(member, identifier)| (member.as_str().to_owned(), identifier.to_json()));
+                let format = ("format".to_owned(), "complex".into());
+                Value::Object(members.chain([format]).collect())
+            }
+            Self::Simple(identifier) => identifier.to_json(),
+        }
     }
 
     /// Reads a subject that is known to be one.
@@ -116,6 +143,17 @@ impl Subject {
             Self::Simple(identifier) => [Member::Device, Member::Session]
                 .into_iter()
                 .any(|member| identifier.names(member, local)),
+        }
+    }
+
+    /// Returns whether the event is about the session itself, or the one that it goes on from.
+    #[must_use]
+    pub fn concerns_session(&self, local: Local<'_>) -> bool {
+        match self {
+            Self::Complex(members) => {
+                members.contains_key(&Member::Session) && self.concerns(local)
+            }
+            Self::Simple(identifier) => identifier.names(Member::Session, local),
         }
     }
 
@@ -178,6 +216,21 @@ impl Identifier {
         })
     }
 
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Aliases(aliases) => {
+                let identifiers: Vec<Value> = aliases.iter().map(Self::to_json).collect();
+                json!({"format": "aliases", "identifiers": identifiers})
+            }
+            Self::Email(email) => json!({"format": "email", "email": &**email}),
+            Self::Foreign => json!({"format": "foreign"}),
+            Self::IssuerAndSubject { issuer, subject } => {
+                json!({"format": "iss_sub", "iss": &**issuer, "sub": &**subject})
+            }
+            Self::Opaque(id) => json!({"format": "opaque", "id": &**id}),
+        }
+    }
+
     fn names(&self, member: Member, local: Local<'_>) -> bool {
         if let Self::Aliases(aliases) = self {
             return aliases.iter().any(|alias| alias.names(member, local));
@@ -189,7 +242,11 @@ impl Identifier {
                 let groups = person.groups.iter();
                 groups.into_iter().any(|group| self.is_opaque(Some(group)))
             }),
-            Member::Session => self.is_opaque(local.session.map(|session| session.id.as_str())),
+            Member::Session => {
+                let session = local.session.map(|session| session.id.as_str());
+                let restored_from = local.restored_from.map(SessionId::as_str);
+                self.is_opaque(session) || self.is_opaque(restored_from)
+            }
             Member::User => person.is_some_and(|person| self.is_person(person)),
         }
     }
@@ -318,6 +375,7 @@ mod tests {
         let nobody = Local {
             host: Some(&host),
             session: None,
+            restored_from: None,
         };
         let user = json!({"format": "email", "email": "alice@corp.test"});
         let device = json!({"format": "complex", "device": {"format": "opaque", "id": "host-1"}});
@@ -387,6 +445,7 @@ mod tests {
         Local {
             host: Some(host),
             session: Some(session),
+            restored_from: None,
         }
     }
 

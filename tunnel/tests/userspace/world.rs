@@ -160,6 +160,7 @@ impl Company {
                     attempt,
                     session,
                     signed_in_ago: Duration::ZERO,
+                    restored_from: None,
                 });
             }
         }

@@ -333,7 +333,7 @@ mod tests {
             },
             decided_by: DecidedBy::Pdp(Arc::new(said)),
             latency: Duration::ZERO,
-            session: Some(Session {
+            session: Some(Arc::new(Session {
                 id: request.session.clone(),
                 owner: Owner::Machine,
                 person: Arc::clone(&request.person),
@@ -341,7 +341,7 @@ mod tests {
                 expires_at: Moment::default(),
                 expires_wall: request.time,
                 assurance: request.assurance.clone(),
-            }),
+            })),
             host: request.host.clone(),
             verdict: request.verdict.clone(),
             configuration: None,

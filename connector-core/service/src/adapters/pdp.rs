@@ -57,7 +57,7 @@ impl Pdp {
         &mut self,
         policy: &Arc<PolicyPlan>,
         attempt: Attempt,
-        request: Box<AccessRequest>,
+        request: Arc<AccessRequest>,
     ) {
         while self.questions.try_join_next().is_some() {}
 

@@ -113,12 +113,13 @@ impl SignIn {
         report.stage(Stage::Working);
         self.under_way = Some(Task::spawn(async move {
             match sign_in(&config, &at, wish, &report).await {
-                Ok((session, signed_in_ago)) => {
-                    let id = session.id.clone();
+                Ok(opened) => {
+                    let id = opened.session.id.clone();
                     let opened = Event::SessionOpened {
                         attempt,
-                        session,
-                        signed_in_ago,
+                        session: opened.session,
+                        signed_in_ago: opened.signed_in_ago,
+                        restored_from: opened.restored_from,
                     };
                     let _ = events.send(opened).await;
                     report.stage(Stage::SignedIn(id));
@@ -177,27 +178,22 @@ impl Report {
     }
 }
 
+/// A session, and what it goes on from.
+struct Opened {
+    session: Session,
+    signed_in_ago: Duration,
+    restored_from: Option<SessionId>,
+}
+
 async fn sign_in(
     config: &Config,
     at: &IdentityProvider,
     wish: Wish,
     report: &Report,
-) -> Result<(Session, Duration), SignInError> {
+) -> Result<Opened, SignInError> {
     let provider = Provider::discover(config.http.clone(), at).await?;
     let era = config.store.era();
     let now = clock::now().wall.unix_seconds();
-    let keep = |signed_in: &SignedIn, signed_in_at| match &signed_in.refresh_token {
-        Some(refresh_token) => {
-            let sign_in = StoredSignIn {
-                issuer: at.issuer.to_string(),
-                refresh_token: refresh_token.clone(),
-                signed_in_at,
-                user: user_of(wish.owner),
-            };
-            config.store.write(&sign_in, era)
-        }
-        None => Ok(()),
-    };
     match &wish.method {
         SignInMethod::Browser | SignInMethod::StepUp(_) => {
             let step_up = match &wish.method {
@@ -209,24 +205,45 @@ async fn sign_in(
             report.stage(Stage::Working);
             // Nothing is kept of a person whom the control plane does not admit.
             let session = open_session(config, &signed_in, wish.owner).await?;
-            keep(&signed_in, clock::now().wall.unix_seconds())?;
-            Ok((session, Duration::ZERO))
+            if let Some(refresh_token) = signed_in.refresh_token {
+                let stored = StoredSignIn {
+                    issuer: at.issuer.to_string(),
+                    refresh_token,
+                    signed_in_at: clock::now().wall.unix_seconds(),
+                    user: user_of(wish.owner),
+                    session: Some(session.id.clone()),
+                };
+                config.store.write(&stored, era)?;
+            }
+            Ok(Opened {
+                session,
+                signed_in_ago: Duration::ZERO,
+                restored_from: None,
+            })
         }
         SignInMethod::Stored => {
             config.store.unlock().await;
-            let stored = config
+            let mut stored = config
                 .store
                 .read()?
                 .filter(|stored| stored.issuer == at.issuer.as_str())
                 .ok_or(SignInError::NothingStored)?;
-            let signed_in = provider.refresh(stored.refresh_token).await?;
-            // The provider has taken the old token back with handing out this one.
-            keep(&signed_in, stored.signed_in_at)?;
-            let signed_in_ago = Duration::from_secs(now.saturating_sub(stored.signed_in_at));
-            Ok((
-                open_session(config, &signed_in, wish.owner).await?,
-                signed_in_ago,
-            ))
+            let signed_in = provider.refresh(stored.refresh_token.clone()).await?;
+            stored.user = user_of(wish.owner);
+            if let Some(refresh_token) = &signed_in.refresh_token {
+                // The provider has taken the old token back with handing out this one.
+                stored.refresh_token = refresh_token.clone();
+                config.store.write(&stored, era)?;
+            }
+            let session = open_session(config, &signed_in, wish.owner).await?;
+            // Before anybody hears of it, so that a signal about it finds it after a restart too.
+            let restored_from = stored.session.replace(session.id.clone());
+            config.store.write(&stored, era)?;
+            Ok(Opened {
+                session,
+                signed_in_ago: Duration::from_secs(now.saturating_sub(stored.signed_in_at)),
+                restored_from,
+            })
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use connector_core::configuration::Signals as Transmitter;
 use connector_core::connector::Compliance;
+use connector_core::signals::Revocation;
 use tokio::sync::watch;
 
 pub(crate) use self::kept::Kept;
@@ -61,5 +62,12 @@ impl Signals {
     /// Keeps this for the next start, with the name of the event that said it.
     pub(crate) fn remember(&self, compliance: Compliance) {
         self.kept.set_compliance(compliance);
+    }
+
+    /// Keeps these revocations, and no others, for the next start.
+    pub(crate) fn remember_revocations(&self, revocations: Vec<Revocation>) {
+        if let Err(error) = self.kept.set_revocations(revocations) {
+            tracing::error!(%error, "What ends a stored sign-in could not be kept for the next start");
+        }
     }
 }

@@ -140,7 +140,7 @@ fn carols() -> Record {
             lease: Duration::from_secs(60),
         },
         decided_by: DecidedBy::Pdp(Arc::new(said())),
-        session: Some(session()),
+        session: Some(Arc::new(session())),
         host: Some("host-1".into()),
         configuration: Some(Version(7)),
         repetition: Some(Repetition {

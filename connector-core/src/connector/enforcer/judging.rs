@@ -30,17 +30,42 @@ pub(super) struct Kept {
     pub(super) decided_by: DecidedBy,
 }
 
+/// What was said and granted last: flows that are answered alike one after the other
+/// share what they are answered with.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    said: Arc<Said>,
+    grant: Option<Arc<Grant>>,
+}
+
+impl Latest {
+    fn said(&mut self, said: Said) -> Arc<Said> {
+        if *self.said != said {
+            self.said = Arc::new(said);
+        }
+        Arc::clone(&self.said)
+    }
+
+    fn grant(&mut self, grant: Grant) -> Arc<Grant> {
+        let latest = self.grant.take().filter(|latest| **latest == grant);
+        let latest = latest.unwrap_or_else(|| Arc::new(grant));
+        Arc::clone(self.grant.insert(latest))
+    }
+}
+
 /// Judges what the policy said; `ends` is when the consent or the elevation ends that it rests on.
 pub(super) fn judge(
-    decision: Decision,
-    resource: &Resource,
+    mut decision: Decision,
+    resource: &Arc<Resource>,
     ends: Option<Moment>,
     grounds: &Grounds<'_>,
+    latest: &mut Latest,
 ) -> Judged {
     let now = grounds.now.moment;
-    let (outcome, valid_until) = (decision.outcome.clone(), decision.valid_until);
+    let outcome = std::mem::replace(&mut decision.outcome, Ok(()));
+    let valid_until = decision.valid_until;
     let (wanted, offline) = (decision.lease, decision.offline);
-    let decided_by = DecidedBy::Pdp(Arc::new(Said::from(decision)));
+    let decided_by = DecidedBy::Pdp(latest.said(Said::from(decision)));
     if let Err(denial) = outcome {
         let answer = Answer::Refused {
             denial: denial.clone(),
@@ -67,8 +92,7 @@ pub(super) fn judge(
     let wanted = wanted.map_or(resource.lease, |lease| lease.max(LEAST_LEASE));
     let lease = wanted.min(resource.lease).min(most);
     let grant = Grant {
-        resource: resource.id.clone(),
-        site: resource.site.clone(),
+        resource: Arc::clone(resource),
         lease_ends: now + lease,
         renew_at: renewal(lease, window, now),
         window_ends: window.map(|window| now + window),
@@ -76,7 +100,7 @@ pub(super) fn judge(
         lapse: Lapse::NotRenewed,
     };
     Judged::Keep(Kept {
-        answer: Answer::Granted(Arc::new(grant)),
+        answer: Answer::Granted(latest.grant(grant)),
         outcome: Outcome::Permitted { lease },
         decided_by,
     })

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, RENEWAL_PAUSE, REVIEW_LIMIT, Step};
+use super::{
+    Enforcer, FAILURE_PAUSE, Grounds, MAX_ANSWERS, Pending, RENEWAL_PAUSE, REVIEW_LIMIT, Step,
+};
 use crate::access::{Answer, Flow, Question, Reason};
-use crate::connector::Effect;
+use crate::connector::{Attempt, Effect};
 use crate::time::Moment;
 
 impl Enforcer {
@@ -45,6 +47,9 @@ impl Enforcer {
         let is_answered = self.pending.is_empty() && self.review.is_over();
         self.reviewed
             .take_if(|reviewed| is_answered || reviewed.until <= now);
+        while let Some(attempt) = self.overdue(now) {
+            self.give_up(attempt, grounds, effects);
+        }
         while let Some(flow) = self.schedule.pop_due(now) {
             self.end_what_is_over(&flow, grounds, effects);
             if self.renewal(&flow).is_some_and(|due| due <= now) {
@@ -67,10 +72,49 @@ impl Enforcer {
 
     pub(in crate::connector) fn poll_timeout(&self) -> Option<Moment> {
         let reviewed = self.reviewed.as_ref().map(|reviewed| reviewed.until);
-        self.schedule.next().into_iter().chain(reviewed).min()
+        let deadline = self.oldest().map(|(_, pending)| pending.deadline);
+        let next = self.schedule.next();
+        next.into_iter().chain(reviewed).chain(deadline).min()
     }
 
-    /// Ends a question that nobody answers, and an answer whose time is over.
+    /// Returns the question that was put first: all have the same time, so none is due before it.
+    fn oldest(&self) -> Option<(Attempt, &Pending)> {
+        let (attempt, pending) = self.pending.first_key_value()?;
+        Some((*attempt, pending))
+    }
+
+    /// Returns a question that nobody answers.
+    fn overdue(&self, now: Moment) -> Option<Attempt> {
+        let oldest = self.oldest();
+        let overdue = oldest.filter(|(_, pending)| pending.deadline <= now);
+        overdue.map(|(attempt, _)| attempt)
+    }
+
+    /// Ends a question that nobody answers.
+    fn give_up(&mut self, attempt: Attempt, grounds: &Grounds<'_>, effects: &mut VecDeque<Effect>) {
+        let Some(pending) = self.take_pending(attempt) else {
+            return;
+        };
+        let now = grounds.now.moment;
+        let flow = pending.request.flow.clone();
+        // A denial that could not be written down in time is a denial all the same.
+        let was_refused = matches!(pending.step, Step::AwaitingRecord(Answer::Refused { .. }));
+        let lease_runs = matches!(
+            self.answers.get(&flow),
+            Some(Answer::Granted(grant)) if now < grant.lease_ends
+        );
+        if was_refused {
+            self.keep_refusal(flow, Reason::NotRecorded, now + FAILURE_PAUSE);
+        } else if lease_runs {
+            self.plan(flow);
+        } else {
+            let process = pending.process;
+            let question = Question { flow, process };
+            self.refuse(question, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
+        }
+    }
+
+    /// Ends an answer whose time is over.
     fn end_what_is_over(
         &mut self,
         flow: &Flow,
@@ -78,44 +122,20 @@ impl Enforcer {
         effects: &mut VecDeque<Effect>,
     ) {
         let now = grounds.now.moment;
-        if let Some(attempt) = self.asked.get(flow).copied()
-            && self
-                .pending
-                .get(&attempt)
-                .is_some_and(|pending| pending.deadline <= now)
-            && let Some(pending) = self.take_pending(attempt)
-        {
-            // A denial that could not be written down in time is a denial all the same.
-            let was_refused = matches!(pending.step, Step::AwaitingRecord(Answer::Refused { .. }));
-            let lease_runs = matches!(
-                self.answers.get(flow),
-                Some(Answer::Granted(grant)) if now < grant.lease_ends
-            );
-            if was_refused {
-                self.keep_refusal(pending.flow, Reason::NotRecorded, now + FAILURE_PAUSE);
-            } else if !lease_runs {
-                let question = Question {
-                    flow: pending.flow,
-                    process: pending.process,
-                };
-                self.refuse(question, Reason::PdpLate, FAILURE_PAUSE, grounds, effects);
-            }
-        }
         let Some(answer) = self.answers.get(flow) else {
             return;
         };
         if answer.ends() <= now {
-            Arc::make_mut(&mut self.answers).remove(flow);
+            self.forget(flow);
         } else if answer.window_ends().is_some_and(|ends| ends <= now) {
             let review = answer
                 .under_review(now + REVIEW_LIMIT, now)
                 .filter(|_| self.live.contains(flow));
-            let answers = Arc::make_mut(&mut self.answers);
             let Some(review) = review else {
-                answers.remove(flow);
+                self.forget(flow);
                 return;
             };
-            answers.insert(flow.clone(), review);
+            Arc::make_mut(&mut self.answers).insert(flow.clone(), review);
             if !self.asked.contains(flow) {
                 let question = Question {
                     flow: flow.clone(),
@@ -123,6 +143,16 @@ impl Enforcer {
                 };
                 self.evaluate(question, grounds, effects);
             }
+        }
+    }
+
+    /// Forgets the answer to a flow, and what an answer before it permitted.
+    pub(super) fn forget(&mut self, flow: &Flow) {
+        Arc::make_mut(&mut self.answers).remove(flow);
+        if let Some(reviewed) = &mut self.reviewed
+            && reviewed.answers.contains(flow)
+        {
+            Arc::make_mut(&mut reviewed.answers).remove(flow);
         }
     }
 
@@ -137,18 +167,10 @@ impl Enforcer {
     /// Puts the next moment at which something is to be done about `flow` into the schedule.
     pub(super) fn plan(&mut self, flow: Flow) {
         let answer = self.answers.get(&flow);
-        let (deadline, renewal) = match self.asked.get(&flow) {
-            Some(attempt) => (self.pending.get(attempt).map(|it| it.deadline), None),
-            None => {
-                let renewal = answer.and_then(|answer| answer.renewal(self.live.get(&flow)?));
-                (None, renewal)
-            }
-        };
         let next = [
             answer.map(Answer::ends),
             answer.and_then(Answer::window_ends),
-            deadline,
-            renewal,
+            self.renewal(&flow),
         ];
         if let Some(next) = next.into_iter().flatten().min() {
             self.schedule.add(next, flow);
@@ -158,8 +180,7 @@ impl Enforcer {
     /// Makes the schedule anew, without what has been overtaken.
     fn plan_all(&mut self) {
         self.schedule.clear();
-        let answered = self.answers.flows().cloned();
-        let flows: Vec<Flow> = answered.chain(self.asked.flows().cloned()).collect();
+        let flows: Vec<Flow> = self.answers.flows().cloned().collect();
         for flow in flows {
             self.plan(flow);
         }

@@ -11,7 +11,7 @@ use crate::time::{Moment, Now};
 
 /// The questions of a review that have yet to be put.
 ///
-/// They are put a few at a time, so that where answers come at once no question
+/// They are put one at a time, so that where answers come at once no question
 /// waits for all the others to be written, and what one needs is still at hand.
 #[derive(Debug, Default)]
 pub(super) struct Review {
@@ -46,17 +46,18 @@ impl Enforcer {
         let unput = unput.map(|(question, _)| (question.flow, question.process));
         let mut waiting: BTreeMap<Flow, Option<u32>> = unput.collect();
         for pending in std::mem::take(&mut self.pending).into_values() {
-            waiting.insert(pending.flow, pending.process);
+            waiting.insert(pending.request.flow.clone(), pending.process);
         }
         let others = kept.flows().filter(|flow| !waiting.contains_key(*flow));
-        let others: Vec<Question> = others.map(about).collect();
-        let waiting = waiting.into_iter();
-        let waiting = waiting.map(|(flow, process)| Question { flow, process });
+        let waiting = waiting.iter().map(|(flow, process)| Question {
+            flow: flow.clone(),
+            process: *process,
+        });
 
         let catalogue = &grounds.configuration.catalogue;
-        let mut questions = VecDeque::with_capacity(others.len());
+        let mut questions = VecDeque::with_capacity(kept.len());
         let mut refused = Vec::new();
-        for question in others.into_iter().chain(waiting) {
+        for question in others.map(about).chain(waiting) {
             match catalogue.lookup(&question.flow) {
                 Lookup::Offered(resource) => questions.push_back((question, Arc::clone(resource))),
                 Lookup::PortNotOffered(_) | Lookup::Unknown => refused.push(question),
@@ -106,23 +107,21 @@ impl Enforcer {
         (!self.review.is_over()).then_some(self.review.begun)
     }
 
-    /// Puts some more questions of the review.
+    /// Puts the next question of the review.
     pub(in crate::connector) fn review_on(
         &mut self,
         grounds: &Grounds<'_>,
         effects: &mut VecDeque<Effect>,
     ) {
-        for _ in 0..AT_A_TIME {
-            let Some((question, resource)) = self.review.questions.pop_front() else {
-                return;
-            };
-            let is_answered = matches!(
-                self.answers.get(&question.flow),
-                Some(Answer::Granted(_) | Answer::Refused { .. })
-            );
-            if !is_answered && !self.asked.contains(&question.flow) {
-                self.put(question, resource, grounds, effects);
-            }
+        let Some((question, resource)) = self.review.questions.pop_front() else {
+            return;
+        };
+        let is_answered = matches!(
+            self.answers.get(&question.flow),
+            Some(Answer::Granted(_) | Answer::Refused { .. })
+        );
+        if !is_answered && !self.asked.contains(&question.flow) {
+            self.put(question, resource, grounds, effects);
         }
     }
 }
@@ -134,6 +133,3 @@ fn about(flow: &Flow) -> Question {
         process: None,
     }
 }
-
-/// Few enough to stay in a processor's cache with all that follows from them.
-const AT_A_TIME: usize = 64;

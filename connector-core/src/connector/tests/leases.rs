@@ -239,6 +239,36 @@ fn many_flows_are_renewed_each_in_its_own_time() {
     );
 }
 
+#[test]
+fn what_was_permitted_before_a_review_does_not_count_again_when_the_answer_after_it_is_over() {
+    let mut world = World::signed_in();
+    let permit = world.open(&wiki(80));
+    let _unanswered = world.open(&wiki(8443));
+    world.feed(Event::PolicyChanged {
+        commit: "c2".into(),
+    });
+    let asked = world
+        .requests
+        .iter()
+        .rev()
+        .zip(world.evaluations.iter().rev());
+    let (_, attempt) = asked
+        .into_iter()
+        .find(|(request, _)| request.flow == wiki(80))
+        .unwrap();
+    let window_ends = world.now.wall + Duration::from_millis(300);
+    world.answer(*attempt, permitted(|it| it.valid_until = Some(window_ends)));
+    world.feed(Event::FlowClosed {
+        flow: wiki(80),
+        cut: None,
+    });
+
+    world.sleep(Duration::from_millis(400));
+
+    let reviewed = world.access.review(&permit, world.now.moment);
+    assert_eq!(reviewed, Err(Reason::LeaseExpired.into()));
+}
+
 impl World {
     fn open_with(&mut self, flow: &Flow, change: impl FnOnce(&mut Decision)) -> Permit {
         let attempt = self.ask(flow);

@@ -279,6 +279,7 @@ impl Play {
                 attempt,
                 session,
                 signed_in_ago,
+                restored_from: None,
             });
             self.closed = false;
             self.heard_at = self.now();

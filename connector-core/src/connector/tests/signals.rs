@@ -245,10 +245,132 @@ fn a_revocation_that_arrives_before_a_stored_sign_in_is_done_ends_it() {
             attempt,
             session: session(world.now),
             signed_in_ago: Duration::ZERO,
+            restored_from: None,
         });
 
         assert_eq!(world.connector.session().is_none(), is_ended, "{subject}");
         assert_eq!(world.forgotten, is_ended, "{subject}");
+    }
+}
+
+#[test]
+fn a_revocation_of_a_session_alone_ends_the_sign_in_that_is_restored_from_it() {
+    for (id, is_ended) in [("s0", true), ("s1", true), ("s2", false)] {
+        for is_early in [true, false] {
+            let mut world = World::default();
+            let attempt = world.restoring();
+
+            if is_early {
+                world.signal(Signal::SessionRevoked, &a_session(id));
+                world.restored(attempt);
+            } else {
+                world.restored(attempt);
+                world.signal(Signal::SessionRevoked, &a_session(id));
+            }
+
+            assert_eq!(world.connector.session().is_none(), is_ended, "{id}");
+            assert_eq!(world.forgotten, is_ended, "{id}");
+        }
+    }
+}
+
+#[test]
+fn a_revocation_outlives_a_restart_in_the_middle_of_restoring_a_sign_in() {
+    for (subject, is_ended) in [
+        (a_session("s0"), true),
+        (a_session("s2"), false),
+        (alice(), true),
+        (bob(), false),
+    ] {
+        let mut before = World::default();
+        let _never_answered = before.restoring();
+        before.signal(Signal::SessionRevoked, &subject);
+
+        let mut after = World::default();
+        after.kept.clone_from(&before.kept);
+        after.feed(Event::RevocationsRestored(before.kept));
+        let attempt = after.restoring();
+        after.restored(attempt);
+
+        assert_eq!(after.connector.session().is_none(), is_ended, "{subject}");
+        assert_eq!(after.forgotten, is_ended, "{subject}");
+        assert!(after.kept.is_empty(), "it counts for one sign-in");
+        if is_ended {
+            let denial = after.access.closed().unwrap();
+            assert_eq!(denial.message(), "Your laptop was lost");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_revocation_goes_after_the_sign_in_that_it_ended() {
+    let mut world = World::default();
+    let attempt = world.restoring();
+    world.signal(Signal::SessionRevoked, &a_session("s0"));
+    assert_eq!(world.kept.len(), 1);
+
+    let now = world.now;
+    let opened = Event::SessionOpened {
+        attempt,
+        session: session(now),
+        signed_in_ago: Duration::ZERO,
+        restored_from: Some("s0".into()),
+    };
+    world.connector.handle_event(opened, now);
+
+    let effects: Vec<Effect> = std::iter::from_fn(|| world.connector.poll_effect()).collect();
+    let place = |wanted: &Effect| effects.iter().position(|effect| effect == wanted).unwrap();
+    let forgotten = place(&Effect::ForgetSignIn);
+    assert!(forgotten < place(&Effect::RememberRevocations(vec![])));
+}
+
+#[test]
+fn a_person_who_signs_in_anew_is_not_held_to_what_was_kept_but_for_that_very_session() {
+    for (subject, is_ended) in [
+        (alice(), false),
+        (a_session("s0"), false),
+        (a_session("s1"), true),
+    ] {
+        let mut world = World::default();
+        world.feed(Event::ConfigurationAccepted(Box::new(following(1))));
+        world.signal(Signal::SessionRevoked, &subject);
+        world.feed(Event::SignInRequested {
+            method: SignInMethod::Browser,
+            owner: Owner::Machine,
+        });
+        let attempt = world.sign_ins.pop().unwrap();
+
+        world.feed(Event::SessionOpened {
+            attempt,
+            session: session(world.now),
+            signed_in_ago: Duration::ZERO,
+            restored_from: None,
+        });
+
+        assert_eq!(world.connector.session().is_none(), is_ended, "{subject}");
+        assert!(world.kept.is_empty());
+    }
+}
+
+#[test]
+fn revocations_are_kept_up_to_a_number_and_an_age() {
+    let mut world = World::default();
+    for number in 0..100 {
+        world.signal(Signal::SessionRevoked, &a_session(&format!("x{number}")));
+        world.signal(Signal::SessionRevoked, &a_session("s0"));
+    }
+    assert_eq!(world.kept.len(), 64);
+    let kept = std::mem::take(&mut world.kept);
+
+    for (days, is_ended) in [(59, true), (61, false)] {
+        let mut world = World::default();
+        world.now.wall = world.now.wall + Duration::from_secs(days * 24 * 3600);
+        let twice = kept.iter().chain(&kept).cloned().collect();
+        world.feed(Event::RevocationsRestored(twice));
+        let attempt = world.restoring();
+        world.restored(attempt);
+
+        assert_eq!(world.connector.session().is_none(), is_ended, "{days} days");
     }
 }
 
@@ -268,6 +390,7 @@ fn a_person_who_signs_in_anew_is_not_held_to_what_was_said_before() {
         attempt,
         session,
         signed_in_ago: Duration::ZERO,
+        restored_from: None,
     });
 
     assert!(world.connector.session().is_some());
@@ -317,6 +440,26 @@ impl World {
         world
     }
 
+    /// Begins to restore a sign-in, as at a start.
+    fn restoring(&mut self) -> Attempt {
+        self.feed(Event::ConfigurationAccepted(Box::new(following(1))));
+        self.feed(Event::SignInRequested {
+            method: SignInMethod::Stored,
+            owner: Owner::Machine,
+        });
+        self.sign_ins.pop().unwrap()
+    }
+
+    /// Opens the session `s1`, which goes on from `s0`.
+    fn restored(&mut self, attempt: Attempt) {
+        self.feed(Event::SessionOpened {
+            attempt,
+            session: session(self.now),
+            signed_in_ago: Duration::ZERO,
+            restored_from: Some("s0".into()),
+        });
+    }
+
     fn enrol(&mut self) {
         self.feed(Event::HostEnrolled("host-1".into()));
     }
@@ -350,6 +493,10 @@ pub(super) fn alice() -> Value {
 
 fn bob() -> Value {
     json!({"format": "iss_sub", "iss": "https://idp.corp.test", "sub": "bob"})
+}
+
+fn a_session(id: &str) -> Value {
+    json!({"format": "complex", "session": {"format": "opaque", "id": id}})
 }
 
 fn device() -> Value {

@@ -251,6 +251,7 @@ fn the_subject_decides_whom_it_is_about() {
     let local = Local {
         host: Some(&host),
         session: None,
+        restored_from: None,
     };
 
     assert!(!event.subject.concerns(local));

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use connector_core::identity::SessionId;
 use connector_platform::private::{PrivateDir, PrivateError};
 use connector_platform::sealing::{SealError, Sealer};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub(super) struct StoredSignIn {
     pub(super) signed_in_at: u64,
     /// The numeric user who asked for it; none if it was for the machine as a whole.
     pub(super) user: Option<u32>,
+    /// The latest session that was opened with it.
+    pub(super) session: Option<SessionId>,
 }
 
 impl Store {
@@ -59,6 +62,7 @@ impl Store {
             refresh_token: Zeroizing::new(raw.refresh_token),
             signed_in_at: raw.signed_in_at,
             user: raw.user,
+            session: raw.session.as_deref().map(SessionId::from),
         }))
     }
 
@@ -73,6 +77,7 @@ impl Store {
             refresh_token: sign_in.refresh_token.to_string(),
             signed_in_at: sign_in.signed_in_at,
             user: sign_in.user,
+            session: sign_in.session.as_ref().map(ToString::to_string),
         };
         let bytes = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| StoreError::Damaged)?);
         let sealed = self.sealer().seal(SIGN_IN, &bytes)?;
@@ -125,6 +130,8 @@ struct RawSignIn {
     signed_in_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 const SIGN_IN: &str = "sign-in.json";
@@ -148,6 +155,7 @@ mod tests {
             refresh_token: Zeroizing::new("secret".into()),
             signed_in_at: 1,
             user: Some(1000),
+            session: Some("s1".into()),
         };
         let before = store.era();
 
@@ -156,6 +164,10 @@ mod tests {
         assert!(store.write(&sign_in, before).is_err());
         assert!(store.read().unwrap().is_none());
         store.write(&sign_in, store.era()).unwrap();
-        assert!(store.read().unwrap().is_some());
+        let stored = store.read().unwrap().unwrap();
+        assert_eq!(
+            (stored.user, stored.session),
+            (sign_in.user, sign_in.session)
+        );
     }
 }

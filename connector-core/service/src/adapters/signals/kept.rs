@@ -3,10 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use connector_core::connector::Compliance;
-use connector_core::signals::{EventId, Seen};
+use connector_core::signals::{EventId, Revocation, Seen};
 use connector_core::time::WallTime;
 use connector_platform::private::{PrivateDir, PrivateError};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One small file, replaced as a whole.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ struct Content {
     issuer: String,
     seen: Seen,
     compliance: Option<Compliance>,
+    /// What a sign-in that is being restored has yet to be held against.
+    revocations: Vec<Revocation>,
 }
 
 impl Kept {
@@ -53,6 +56,19 @@ impl Kept {
         self.lock().compliance = Some(compliance);
     }
 
+    /// Returns the revocations that an earlier run kept.
+    pub(crate) fn revocations(&self) -> Vec<Revocation> {
+        self.lock().revocations.clone()
+    }
+
+    /// Brings these revocations, and no others, to the disk; if that fails, they are brought there
+    /// with the next event that is dealt with, or it is not acknowledged.
+    pub(super) fn set_revocations(&self, revocations: Vec<Revocation>) -> Result<(), PrivateError> {
+        let mut content = self.lock();
+        content.revocations = revocations;
+        self.write(&content)
+    }
+
     /// Goes on with the events of `issuer`; those of another are of no use.
     pub(super) fn follow(&self, issuer: &str) {
         let mut content = self.lock();
@@ -73,12 +89,16 @@ impl Kept {
         for id in new {
             next.seen.insert(id);
         }
-        // A list of texts and numbers can always be written.
-        let bytes = serde_json::to_vec(&next.write()).unwrap_or_default();
         // Only what is on the disk counts as seen: the rest is sent again.
-        self.state.write(FILE, &bytes)?;
+        self.write(&next)?;
         *content = next;
         Ok(())
+    }
+
+    fn write(&self, content: &Content) -> Result<(), PrivateError> {
+        // A list of texts and numbers can always be written.
+        let bytes = serde_json::to_vec(&content.write()).unwrap_or_default();
+        self.state.write(FILE, &bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -96,10 +116,12 @@ impl Content {
             at: WallTime::from_unix_millis(raw.at_millis),
             is_compliant: raw.is_compliant,
         });
+        let revocations = raw.revocations.iter().map(Revocation::parse);
         Some(Self {
             issuer: raw.issuer,
             seen,
             compliance,
+            revocations: revocations.collect::<Option<_>>()?,
         })
     }
 
@@ -111,6 +133,7 @@ impl Content {
                 at_millis: compliance.at.unix_millis(),
                 is_compliant: compliance.is_compliant,
             }),
+            revocations: self.revocations.iter().map(Revocation::to_json).collect(),
         }
     }
 }
@@ -120,6 +143,8 @@ struct RawKept {
     issuer: String,
     seen: Vec<String>,
     compliance: Option<RawCompliance>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revocations: Vec<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +195,31 @@ mod tests {
     }
 
     #[test]
+    fn revocations_are_on_the_disk_before_anything_else_is_saved_and_gone_when_they_are_taken_back()
+    {
+        let root = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&root.path().join("state")).unwrap();
+        let raw = serde_json::json!({
+            "sub_id": {"format": "opaque", "id": "session-1"},
+            "reason_user": "Your laptop was lost",
+            "arrived_at_millis": 7,
+        });
+        let revocations = vec![Revocation::parse(&raw).unwrap()];
+        let kept = Kept::restore(dir.clone()).unwrap();
+
+        kept.set_revocations(revocations.clone()).unwrap();
+
+        let restarted = Kept::restore(dir.clone()).unwrap();
+        assert_eq!(restarted.revocations(), revocations);
+        restarted.save(vec![id("a")]).unwrap();
+        let restarted = Kept::restore(dir.clone()).unwrap();
+        assert_eq!(restarted.revocations(), revocations);
+        restarted.set_revocations(vec![]).unwrap();
+        let restarted = Kept::restore(dir).unwrap();
+        assert!(restarted.revocations().is_empty() && restarted.has_seen(&id("a")));
+    }
+
+    #[test]
     fn what_could_not_be_kept_does_not_count_as_seen() {
         let root = tempfile::tempdir().unwrap();
         let dir = PrivateDir::open(&root.path().join("state")).unwrap();
@@ -189,6 +239,7 @@ mod tests {
             &b""[..],
             b"{}",
             br#"{"issuer":"x","seen":[""],"compliance":null}"#,
+            br#"{"issuer":"x","seen":[],"compliance":null,"revocations":[{}]}"#,
         ] {
             dir.write(FILE, damage).unwrap();
 

@@ -25,7 +25,7 @@ async fn a_question_comes_back_as_an_event_that_names_the_server() {
     let (events, mut queue) = mpsc::channel(1);
     let mut pdp = Pdp::new(http(), None, Embedded::default(), events);
 
-    pdp.ask(&plan, Attempt::default(), Box::new(request("wiki")));
+    pdp.ask(&plan, Attempt::default(), Arc::new(request("wiki")));
 
     let Some(Event::Evaluated { outcome, .. }) = queue.recv().await else {
         panic!("an answer");
