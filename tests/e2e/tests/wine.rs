@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -49,7 +49,8 @@ fn the_service_is_installed_starts_answers_on_its_pipe_stops_and_leaves_no_regis
     );
     assert_eq!(silent.status.code(), Some(NOT_RUNNING), "{silent:?}");
     assert_eq!(parse(&gone)["installed"], false);
-    assert!(machine.registry(EVENT_SOURCE).is_empty());
+    let left = machine.registry(EVENT_SOURCE);
+    assert!(left.is_empty(), "{left}");
 }
 
 #[test]
@@ -71,6 +72,31 @@ fn a_service_that_cannot_start_says_so_and_the_command_does_not_wait_for_it() {
 /// A Windows of Wine's, in which the programs lie.
 struct Machine {
     prefix: PathBuf,
+    /// Somebody who is logged in: Wine shuts its Windows down when the last one goes, and boots
+    /// it, with its services, for the next.
+    _somebody: Somebody,
+}
+
+/// A shell that waits for its input.
+struct Somebody(Child);
+
+impl Somebody {
+    fn log_in(prefix: &Path) -> Self {
+        let shell = wine(prefix, "300")
+            .arg("cmd")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        Self(shell.expect("Wine cannot be run; install it"))
+    }
+}
+
+impl Drop for Somebody {
+    fn drop(&mut self) {
+        // Without input it ends.
+        drop(self.0.stdin.take());
+        let _ended = self.0.wait();
+    }
 }
 
 impl Machine {
@@ -78,7 +104,10 @@ impl Machine {
     fn find() -> Option<Self> {
         let prefix = PathBuf::from(std::env::var_os("ZTNA_E2E_WINE")?);
         let built = PathBuf::from(std::env::var_os("ZTNA_E2E_WINDOWS_BIN")?);
-        let machine = Self { prefix };
+        let machine = Self {
+            _somebody: Somebody::log_in(&prefix),
+            prefix,
+        };
         fs::create_dir_all(machine.path(PROGRAMS)).expect("the machine's disk");
         for program in ["ztnad.exe", "ztna.exe"] {
             fs::copy(built.join(program), machine.path(PROGRAMS).join(program))
@@ -102,6 +131,9 @@ impl Machine {
     /// Returns what the registry's own tool says of a key; nothing if there is none.
     fn registry(&self, key: &str) -> String {
         let told = self.run("reg", ["query", key]);
+        if !told.status.success() {
+            return String::new();
+        }
         String::from_utf8_lossy(&told.stdout).trim().to_owned()
     }
 
@@ -134,17 +166,24 @@ impl Machine {
     }
 
     fn run<const N: usize>(&self, program: impl AsRef<OsStr>, arguments: [&str; N]) -> Output {
-        Command::new("timeout")
-            .args(["60", "wine"])
+        wine(&self.prefix, "60")
             .arg(program)
             .args(arguments)
-            .env("WINEPREFIX", &self.prefix)
-            .env("WINEDEBUG", "-all")
             .stdin(Stdio::null())
-            .current_dir(Path::new("/"))
             .output()
             .expect("Wine cannot be run; install it")
     }
+}
+
+/// Wine, for so many seconds at most.
+fn wine(prefix: &Path, limit: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args([limit, "wine"])
+        .env("WINEPREFIX", prefix)
+        .env("WINEDEBUG", "-all")
+        .current_dir(Path::new("/"));
+    command
 }
 
 fn parse(told: &Output) -> Value {

@@ -1,6 +1,7 @@
 //! Decision points made of bytes, good and bad, over real sockets.
 
 mod asking;
+mod both;
 mod hostile;
 mod server;
 mod todo;

@@ -182,6 +182,16 @@ pub(super) mod fixture {
 
     use super::*;
 
+    impl Embedded {
+        /// Decides by a commit of one file.
+        pub(crate) fn by(policies: &str) -> Self {
+            let embedded = Self::default();
+            let lifetime = Duration::from_secs(60);
+            embedded.activate(&activated(policies, clock::now().wall, lifetime));
+            embedded
+        }
+    }
+
     /// Returns a commit of one file, as it comes into force.
     pub(in super::super) fn snapshot(policies: &str) -> Arc<Snapshot> {
         activated(policies, clock::now().wall, Duration::from_secs(60)).snapshot
