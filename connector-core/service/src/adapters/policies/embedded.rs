@@ -183,9 +183,10 @@ pub(super) mod fixture {
     use super::*;
 
     impl Embedded {
-        /// Decides by a commit of one file.
+        /// Decides by a commit of one file, which the control plane has just sent.
         pub(crate) fn by(policies: &str) -> Self {
             let embedded = Self::default();
+            embedded.heard();
             let lifetime = Duration::from_secs(60);
             embedded.activate(&activated(policies, clock::now().wall, lifetime));
             embedded
