@@ -19,12 +19,37 @@ until_so() {
 now() { date +%s%N; }
 since() { echo $((($(now) - $1) / 1000000)) ms; }
 files() { find / -xdev -path /root -prune -o -path /var/log -prune -o -path /var/cache -prune -o -path '/var/lib/dpkg' -prune -o -print | sort; }
-machine() { nft list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; stat -c '%A %u %g %Y %N' /etc/resolv.conf; cat /etc/resolv.conf; }
+# Without the counters, which count.
+machine() { nft --stateless list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; stat -c '%A %u %g %Y %N' /etc/resolv.conf; cat /etc/resolv.conf; }
 is_steered='ztna status | grep -q "taken through"'
 main() { systemctl show ztnad --property=MainPID --value; }
+wiki() { curl --silent --max-time "$1" http://wiki.corp.test/; }
+# How many packets left the machine.
+left() { nft list chain inet outside leaving | sed -n 's/.*counter packets \([0-9]*\).*/\1/p'; }
+sign_in() {
+    ztna login --no-browser >login.out 2>login.err &
+    signing_in=$!
+    until_so "the page to sign in" "grep -q http login.out"
+    curl --silent --location --cookie-jar jar --cookie jar "$(grep -o 'http[^ ]*' login.out | head -n 1)" >page.html
+    hidden() { sed -n "s/.*name=\"$1\" value=\"\([^\"]*\)\".*/\1/p" page.html; }
+    curl --silent --location --cookie-jar jar --cookie jar --data-urlencode "interaction=$(hidden interaction)" \
+        --data-urlencode "csrf=$(hidden csrf)" --data login=alice --data password=any --data action=sign-in \
+        "$(says issuer)/login" >ended.html
+    wait "$signing_in" || fail "signing in: $(cat login.err)"
+}
 
 printf 'nameserver 192.0.2.53\nsearch example.org\n' >/etc/resolv.conf
 chmod 0644 /etc/resolv.conf
+# The way out of the machine, on which everything is counted: nothing protected may ever be there.
+ip link add out0 type dummy
+ip link set out0 up
+ip address add 192.0.2.2/24 dev out0
+ip route add default via 192.0.2.1 dev out0
+ip neighbour add 192.0.2.1 lladdr 02:00:00:00:00:01 dev out0
+ip neighbour add 192.0.2.53 lladdr 02:00:00:00:00:53 dev out0
+nft 'table inet outside { chain leaving { type filter hook postrouting priority 300; oifname "out0" counter; }; }'
+wiki 0.2 >/dev/null && fail "somebody answers before the connector is there"
+[ "$(left)" -gt 0 ] || fail "the count of what leaves does not count"
 # Run for the first time, it makes files of its own.
 systemd-sysusers
 machine >/root/machine.before
@@ -58,23 +83,43 @@ systemctl --quiet is-active ztna-programs.socket || fail "nobody tells which pro
 grep -q '^Seccomp:.*2$' "/proc/$(main)/status" || fail "system calls are not filtered"
 setpriv --reuid=65534 --regid=65534 --clear-groups ztna service status || fail "its state is no secret"
 
-# The guard must be there at every moment of an upgrade.
+sign_in
+until_so "the wiki" "curl --silent --max-time 2 http://wiki.corp.test/ | grep -q ."
+address=$(getent ahostsv4 wiki.corp.test | sed -n '1s/ .*//p')
+echo "signed in: the wiki answers, at $address"
+
+# At every moment of an upgrade the guard must be there, and programs go on to ask: by name, and by the address that they know.
 cat >watch.sh <<'WATCH'
 while [ ! -e stop ]; do nft list table inet ztna >/dev/null 2>&1 || echo gone; echo looked; done
 WATCH
+cat >ask.sh <<'ASK'
+while [ ! -e stop ]; do
+    curl --silent --max-time 0.5 http://wiki.corp.test/ | grep -q . && date +%s%N
+    curl --silent --max-time 0.1 "http://$1/" >/dev/null
+done
+ASK
 sh watch.sh >guard.log &
 watch=$!
+sh ask.sh "$address" >answers.log &
+asking=$!
+before=$(left)
 for package in newer first; do
+    answered=$(wc -l <answers.log)
     dpkg --install --force-downgrade "$package.deb" >/dev/null 2>&1 || fail "$package.deb cannot be installed"
     begun=$(now)
     until_so "traffic is taken after $package.deb" "$is_steered"
-    ztna status | grep -q "signed in" || fail "no state after $package.deb"
-    echo "changed to $package.deb: traffic is taken $(since "$begun") after"
+    ztna status | grep -q "Alice Archer" || fail "nobody is signed in after $package.deb"
+    until_so "the wiki after $package.deb" "[ \$(wc -l <answers.log) -gt $((answered + 5)) ]"
+    echo "changed to $package.deb: the wiki answers again, at the latest $(since "$begun") after"
 done
 touch stop
-wait "$watch"
+wait "$watch" "$asking"
+[ "$(left)" = "$before" ] || fail "$(($(left) - before)) packets left the machine during an upgrade"
 grep -q gone guard.log && fail "the guard was away during an upgrade"
-echo "the guard was there each of $(grep -c looked guard.log) times that it was looked for"
+pause=$(awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { print int(most / 1000000) }' answers.log)
+echo "the guard was there each of $(grep -c looked guard.log) times that it was looked for, and nothing left the machine"
+echo "of $(wc -l <answers.log) answers, the longest pause between two was $pause ms"
+[ "$pause" -le 2000 ] || fail "an upgrade took the wiki away for longer than 2 s"
 
 # The service is stuck: systemd notices.
 mkdir -p /run/systemd/system/ztnad.service.d
@@ -102,4 +147,5 @@ dpkg --purge ztna >/dev/null 2>&1 || fail "the package cannot be purged"
 files | diff /root/files.before - | grep '^>' && fail "purging left files"
 find / -xdev \( -nouser -o -nogroup \) -not -path '/proc/*' | grep . && fail "purging left files of nobody's"
 systemctl --quiet is-active ztna-programs.socket ztna-programs.service ztna-resolver.socket && fail "a deputy is left"
+machine | diff /root/machine.before - || fail "purging left something on the machine"
 echo "purged: nothing is left"

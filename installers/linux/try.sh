@@ -60,11 +60,11 @@ root=$folder/root
 [ "$(id -u)" = 0 ] || missing "a machine of its own needs root"
 [ -c /dev/net/tun ] || missing "there is no /dev/net/tun: modprobe tun"
 
-base=$folder/base.tar
+base=$folder/base-2.tar
 if ! [ -s "$base" ]; then
   command -v mmdebstrap >/dev/null || missing "mmdebstrap is not installed"
   mmdebstrap --quiet --variant=minbase \
-    --include=systemd,systemd-sysv,dbus,nftables,iproute2,passwd,procps,libgcc-s1,ca-certificates \
+    --include=systemd,systemd-sysv,dbus,nftables,iproute2,passwd,procps,libgcc-s1,ca-certificates,curl \
     bookworm "$folder/new.tar" || missing "a clean Debian cannot be fetched"
   mv "$folder/new.tar" "$base"
 fi

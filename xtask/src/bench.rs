@@ -3,6 +3,7 @@
 mod decisions;
 mod machine;
 mod namespaces;
+mod revocation;
 mod tunnel;
 
 use anyhow::bail;
@@ -25,6 +26,8 @@ pub(crate) struct BenchArgs {
 enum Measurement {
     /// Decisions: cached, embedded, asked of a server; what a revocation and other policies take
     Decisions(decisions::DecisionsArgs),
+    /// Revocations through the whole chain: from the company's order to the last packet on the wire
+    Revocation(revocation::RevocationArgs),
     /// The tunnel beside wireguard-go: throughput, processor time, latency, roaming, memory
     Tunnel(tunnel::TunnelArgs),
     /// One run of one variant, inside the network namespaces that `tunnel` makes
@@ -45,6 +48,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Measurement::Decisions(args)) => decisions::run(&args),
+        Some(Measurement::Revocation(args)) => revocation::run(&args),
         Some(Measurement::Tunnel(args)) => tunnel::run(&args),
         Some(Measurement::TunnelOnce(args)) => tunnel::run_once(&args),
         None => bail!(
@@ -53,10 +57,14 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
 }
 
-const LIST: [(&str, &str); 2] = [
+const LIST: [(&str, &str); 3] = [
     (
         "decisions",
         "a central decision for each request, cached leases, and policies on the device: latency, rate, revocation",
+    ),
+    (
+        "revocation",
+        "from the order to revoke, and from the event that brings it, to the last packet of a thousand flows on the wire",
     ),
     (
         "tunnel",

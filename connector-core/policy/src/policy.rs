@@ -290,6 +290,13 @@ pub enum Problem {
 
 pub use self::times::Unbounded;
 
+/// Bytes of stack that suffice to read the most complex policy that is accepted. Unoptimised frames are several times as large.
+pub const STACK: usize = if cfg!(debug_assertions) {
+    3 << 20
+} else {
+    1 << 20
+};
+
 /// Enough that a parser's beginning does not count, few enough that a policy
 /// does not keep much text of others alive.
 const BATCH: usize = 64;

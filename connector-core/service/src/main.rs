@@ -63,6 +63,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .thread_stack_size(2 * connector_policy::policy::STACK)
         .enable_all()
         .build()?
         .block_on(service::run(given))

@@ -103,8 +103,7 @@ impl Capture {
 
     /// Waits until it has seen all that left before this call.
     pub fn wait_for_marker(&self) {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let marker = format!("e2e-marker-{:08}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let marker = format!("e2e-marker-{:08}", fresh_number());
         let hex: String = marker.bytes().map(|byte| format!("{byte:02x}")).collect();
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a UDP socket");
         until("the capture to find the marker", DEADLINE, || {
@@ -113,6 +112,31 @@ impl Capture {
             std::thread::park_timeout(std::time::Duration::from_millis(5));
             self.running.out().contains(&hex).then_some(())
         });
+    }
+
+    /// Returns how often and when the needle was found since the beginning, whatever was forgotten; `None` if never.
+    ///
+    /// # Panics
+    ///
+    /// If the capture has ended.
+    pub fn matches(&mut self, needle: &str) -> Option<Matches> {
+        let order = format!("matches {}", fresh_number());
+        let _line = self.running.ask(&order);
+        // Reports of frames may stand before the answer.
+        let answer = until("the capture's matches", DEADLINE, || {
+            let out = self.running.out();
+            let mut lines = out
+                .lines()
+                .rev()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            lines.find(|line: &Value| line["order"] == order)
+        });
+        let found = &answer["matches"][needle];
+        Some(Matches {
+            count: found["count"].as_u64()?,
+            first: found["first"].as_f64()?,
+            last: found["last"].as_f64()?,
+        })
     }
 
     fn all(&self) -> Vec<Value> {
@@ -124,6 +148,22 @@ impl Capture {
             .filter(|line: &Value| line["needle"].is_string() && line["needle"] != MARKER)
             .collect()
     }
+}
+
+fn fresh_number() -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The frames in which a needle was found. Times are in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Matches {
+    /// How many.
+    pub count: u64,
+    /// When the kernel saw the first.
+    pub first: f64,
+    /// When the kernel saw the last.
+    pub last: f64,
 }
 
 const MARKER: &str = "text=e2e-marker-";

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod curl;
 pub mod desktop;
 pub mod emulator;
+pub mod flows;
 pub mod frames;
 pub mod lab;
 pub mod machine;

@@ -15,6 +15,8 @@ pub enum Needle {
     From(Prefix),
     /// `label=wiki.corp.test`: the name as DNS writes it (RFC 1035 §3.1), or as text, in any case, at any place.
     Label(String),
+    /// `longer=600`: a frame of more bytes than that, with its headers.
+    Longer(usize),
     /// `mac=02:00:00:00:00:01`: a frame to this station.
     Mac([u8; 6]),
     /// `text=…`: these bytes at any place.
@@ -34,6 +36,7 @@ impl Needle {
                 let lower = frame.bytes.to_ascii_lowercase();
                 contains(&lower, &wire_form(name)) || contains(&lower, name.as_bytes())
             }
+            Self::Longer(bytes) => frame.bytes.len() > *bytes,
             Self::Mac(mac) => frame.has_ethernet && frame.bytes.starts_with(mac),
             Self::Text(text) => contains(frame.bytes, text.as_bytes()),
             Self::Towards(prefix) => frame.ends().is_some_and(|(_, to)| prefix.contains(to)),
@@ -54,6 +57,7 @@ impl FromStr for Needle {
             "arp" => value.parse().ok().map(Self::About),
             "from" => value.parse().ok().map(Self::From),
             "label" => Some(Self::Label(value.to_ascii_lowercase())),
+            "longer" => value.parse().ok().map(Self::Longer),
             "mac" => mac(value).map(Self::Mac),
             "text" => Some(Self::Text(value.to_owned())),
             "towards" => value.parse().ok().map(Self::Towards),
@@ -69,6 +73,7 @@ impl fmt::Display for Needle {
             Self::About(address) => write!(f, "arp={address}"),
             Self::From(prefix) => write!(f, "from={prefix}"),
             Self::Label(name) => write!(f, "label={name}"),
+            Self::Longer(bytes) => write!(f, "longer={bytes}"),
             Self::Mac([a, b, c, d, e, g]) => {
                 write!(f, "mac={a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
             }
@@ -125,7 +130,8 @@ impl fmt::Display for NoNeedle {
         let text = &self.0;
         write!(
             f,
-            "{text:?} is none of towards=PREFIX, from=PREFIX, label=NAME, text=BYTES, mac=MAC, arp=ADDRESS"
+            "{text:?} is none of towards=PREFIX, from=PREFIX, label=NAME, text=BYTES, mac=MAC, arp=ADDRESS, \
+             longer=BYTES"
         )
     }
 }
@@ -327,6 +333,8 @@ mod tests {
         assert!(finds("mac=02:00:00:00:00:01", &frame(b""), true));
         assert!(!finds("mac=02:00:00:00:00:01", &frame(b"")[14..], false));
         assert!(finds("text=marker", &frame(b"a marker"), true));
+        assert!(finds("longer=41", &frame(b""), true));
+        assert!(!finds("longer=42", &frame(b""), true));
     }
 
     #[test]
@@ -354,6 +362,7 @@ mod tests {
             "towards=10.0.0.0",
             "from=10.0.0.0/33",
             "mac=1:2",
+            "longer=x",
             "arp=x",
             "what=1",
         ] {

@@ -53,6 +53,8 @@ pub struct Received {
     pub length: usize,
     /// Whether it came in; those that this machine sends are seen as well.
     pub came_in: bool,
+    /// When the kernel saw it, since 1970.
+    pub at: Duration,
 }
 
 /// Lines on standard input.

@@ -161,7 +161,7 @@ fn what_is_as_complex_as_it_may_be_is_read_on_a_small_stack() {
         } else {
             text
         };
-        let small = std::thread::Builder::new().stack_size(1024 * 1024);
+        let small = std::thread::Builder::new().stack_size(STACK);
         let reader = small.spawn(move || read_one("f.cedar", text.as_bytes()).map(drop));
 
         // Whether it fits the schema is another matter.

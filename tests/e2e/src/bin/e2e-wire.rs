@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use e2e::emulator::{Counts, Emulator, Side};
 use e2e::sniff::{Frame, Needle};
@@ -36,7 +36,8 @@ const USAGE: &str = "usage:
   e2e-wire link NEAR FAR SEED            pumps frames between two interfaces; orders: loss 30%, delay 20ms, down, up, …
                                          and `counts`
   e2e-wire capture INTERFACE NEEDLE…     reports frames with towards=PREFIX, from=PREFIX, label=NAME, text=BYTES,
-                                         mac=MAC, arp=ADDRESS; order: `counts`
+                                         mac=MAC, arp=ADDRESS, longer=BYTES; order: `matches`, with how many
+                                         and when the first and the last of each
   e2e-wire inject INTERFACE              sends the frames that come as lines of hexadecimal digits";
 
 fn link(near: &str, far: &str, seed: &str) -> io::Result<()> {
@@ -107,7 +108,7 @@ fn capture(interface: &str, needles: &[&str]) -> io::Result<()> {
     let wire = Wire::open(interface)?;
     let mut orders = Orders::default();
     let mut buffer = vec![0; LONGEST_FRAME];
-    let (mut frames, mut matches) = (0_u64, BTreeMap::<String, u64>::new());
+    let (mut frames, mut matches) = (0_u64, BTreeMap::<String, Matches>::new());
     say(&json!({"ready": true, "interface": interface}))?;
     loop {
         if wait(&[&wire], None)? {
@@ -116,6 +117,10 @@ fn capture(interface: &str, needles: &[&str]) -> io::Result<()> {
                 return Ok(());
             }
             for line in lines {
+                let matches: BTreeMap<_, _> = matches
+                    .iter()
+                    .map(|(needle, found)| (needle, found.told()))
+                    .collect();
                 say(&json!({"order": line, "frames": frames, "matches": matches}))?;
             }
         }
@@ -127,15 +132,44 @@ fn capture(interface: &str, needles: &[&str]) -> io::Result<()> {
             };
             for needle in needles.iter().filter(|needle| needle.is_in(&frame)) {
                 let found = matches.entry(needle.to_string()).or_default();
-                *found += 1;
-                if *found <= MOST_REPORTS {
-                    let (at, frame, came_in) = (now(), frame.describe(), received.came_in);
+                found.note(received.at);
+                if found.count <= MOST_REPORTS {
+                    let (at, frame, came_in) = (
+                        received.at.as_secs_f64(),
+                        frame.describe(),
+                        received.came_in,
+                    );
                     say(
                         &json!({"at": at, "needle": needle.to_string(), "came_in": came_in, "frame": frame}),
                     )?;
                 }
             }
         }
+    }
+}
+
+/// The frames in which a needle was found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Matches {
+    count: u64,
+    first: Duration,
+    last: Duration,
+}
+
+impl Matches {
+    fn note(&mut self, at: Duration) {
+        self.count += 1;
+        self.first = if self.count == 1 {
+            at
+        } else {
+            self.first.min(at)
+        };
+        self.last = self.last.max(at);
+    }
+
+    /// Times are in seconds since 1970.
+    fn told(self) -> Value {
+        json!({"count": self.count, "first": self.first.as_secs_f64(), "last": self.last.as_secs_f64()})
     }
 }
 
@@ -178,13 +212,6 @@ fn say(value: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{value}")?;
     out.flush()
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// A super-packet of a device that leaves cutting to its driver.

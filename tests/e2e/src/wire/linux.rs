@@ -1,19 +1,21 @@
 //! Packet sockets (packet(7)).
 
 use std::cell::OnceCell;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::sockopt::RcvBuf;
+use nix::sys::socket::sockopt::{RcvBuf, ReceiveTimestampns};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind,
-    recvfrom, sendto, setsockopt, socket,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
+    SockaddrStorage, bind, recvmsg, sendto, setsockopt, socket,
 };
+use nix::sys::time::TimeSpec;
 
 use super::Received;
 
@@ -38,6 +40,7 @@ impl Wire {
         )?;
         // As much as the system gives: it may be less.
         setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
+        setsockopt(&socket, ReceiveTimestampns, &true)?;
         let address = OnceCell::new();
         if let Some(known) = link_address(interface)? {
             // It names the interface and no protocol, so that the socket's own stays: all of them.
@@ -59,12 +62,13 @@ impl Wire {
 
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         loop {
-            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer) {
-                Ok((length, Some(from))) if from.ifindex() == self.index => {
+            match receive(&self.socket, buffer) {
+                Ok((Some(from), length, at)) if from.ifindex() == self.index => {
                     let _known = self.address.set(from);
                     return Ok(Some(Received {
-                        length: length.min(buffer.len()),
+                        length,
                         came_in: from.pkttype() != PACKET_OUTGOING,
+                        at,
                     }));
                 }
                 // Another interface's; or the interface was taken down: said once, and over when it is up again.
@@ -91,6 +95,28 @@ impl Wire {
         )?;
         Ok(())
     }
+}
+
+/// Takes a frame: where it was seen, how much of it is in the buffer, and when the kernel saw it.
+fn receive(
+    socket: &OwnedFd,
+    buffer: &mut [u8],
+) -> Result<(Option<LinkAddr>, usize, Duration), Errno> {
+    let mut control = cmsg_space!(TimeSpec);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<LinkAddr>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let mut at = Duration::ZERO;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmTimestampns(time) = part {
+            at = time.into();
+        }
+    }
+    Ok((message.address, message.bytes, at))
 }
 
 fn link_address(interface: &str) -> io::Result<Option<LinkAddr>> {

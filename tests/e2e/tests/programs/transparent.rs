@@ -1,5 +1,6 @@
 //! The transparent tunnel: unmodified programs on a laptop, a hostile network around it, somebody else's gateway.
 
+mod cut;
 mod everyday;
 mod hostile;
 mod leaks;
@@ -50,7 +51,7 @@ const FILES: &str = "10.88.5.10";
 /// The order is that of ending: the connector before what it stands on.
 struct Office<'a> {
     connector: Connector<'a>,
-    _lab: Lab,
+    lab: Lab,
     _files: Option<Running>,
     world: World<'a>,
     scene: &'a Scene,
@@ -87,7 +88,7 @@ impl<'a> Office<'a> {
         let lab = Lab::start_with(scene, "lab", &options);
         Self {
             connector: Connector::install(scene, &lab).transparent(),
-            _lab: lab,
+            lab,
             _files: files,
             world,
             scene,

@@ -137,7 +137,7 @@ fn a_service_that_may_look_into_no_process_tells_programs_apart_by_a_deputy() {
 
 impl Office<'_> {
     fn install_as_the_unit_does(&mut self) {
-        self.connector = Connector::install_for(self.scene, &self._lab, "ztnad", Some(USER))
+        self.connector = Connector::install_for(self.scene, &self.lab, "ztnad", Some(USER))
             .transparent()
             .with_capabilities(&capabilities(SERVICE));
         open_the_device_to_everybody();
