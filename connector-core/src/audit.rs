@@ -6,6 +6,7 @@ mod event;
 mod matter;
 mod plea;
 mod protection;
+mod rejection;
 pub mod seal;
 mod signal;
 mod trust;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, json};
 pub use self::matter::Matter;
 pub use self::plea::{Plea, PleaRecord, Pleading, Settlement};
 pub use self::protection::{ProtectionChange, ProtectionRecord, ResumedBy};
+pub use self::rejection::{Rejected, RejectionRecord};
 pub use self::trust::{TrustEnd, TrustOutcome, TrustRecord};
 
 use self::chain::Link;

@@ -6,6 +6,7 @@ mod measuring;
 mod pausing;
 mod publishing;
 mod refusals;
+mod rejecting;
 mod signalling;
 mod signing_in;
 mod trusting;
@@ -32,6 +33,7 @@ pub use self::facts::{
 use self::measuring::Measuring;
 use self::pausing::Pause;
 use self::refusals::Refusals;
+use self::rejecting::Rejections;
 use self::signalling::Signalling;
 use self::signing_in::{Opened, SigningIn};
 use self::trusting::{Scene, Trusting};
@@ -54,6 +56,7 @@ pub struct Connector {
     enforcer: Enforcer,
     trusting: Trusting,
     refusals: Refusals,
+    rejections: Rejections,
     access: Arc<AccessMap>,
     tunnel: Option<TunnelPlan>,
     effects: VecDeque<Effect>,
@@ -87,6 +90,7 @@ impl Connector {
             enforcer: Enforcer::default(),
             trusting: Trusting::default(),
             refusals: Refusals::default(),
+            rejections: Rejections::default(),
             access: Arc::default(),
             tunnel: None,
             effects: VecDeque::new(),
@@ -128,6 +132,7 @@ impl Connector {
             Event::Recorded { attempt, written } => {
                 self.enforcer.handle_recorded(attempt, written, now.moment);
             }
+            Event::Rejected(rejected) => self.note_rejected(rejected, now),
             Event::ResourcesConcealed(concealed) => self.known.concealed = concealed,
             Event::Resumed => self.resume(ResumedBy::Person, now),
             Event::RevocationsRestored(kept) => self.known.signalling.restore(kept, now.wall),
@@ -157,11 +162,7 @@ impl Connector {
             Event::SignalReceived(event) => self.note_signal(*event, now),
             Event::SignalsHeard => self.known.signalling.vouch(now.moment),
             Event::SignalsRestored(known) => _ = self.known.signalling.note_compliance(known),
-            Event::Stopping => {
-                self.stopping = true;
-                let held_back = self.refusals.finish(now.moment);
-                self.record_all(held_back);
-            }
+            Event::Stopping => self.stop(now),
             Event::TrustEvaluated { attempt, outcome } => {
                 self.note_trust_evaluation(attempt, outcome, now);
             }
@@ -218,6 +219,7 @@ impl Connector {
             .chain(self.enforcer.poll_timeout())
             .chain(self.trusting.poll_timeout())
             .chain(self.refusals.poll_timeout())
+            .chain(self.rejections.poll_timeout())
             .chain(self.paused_until())
             .min()
     }
@@ -291,6 +293,16 @@ impl Connector {
     #[must_use]
     pub fn host(&self) -> Option<&HostId> {
         self.known.host.as_ref()
+    }
+
+    /// Writes down what was held back, as long as somebody can.
+    fn stop(&mut self, now: Now) {
+        self.stopping = true;
+        let held_back = self.refusals.finish(now.moment);
+        self.record_all(held_back);
+        self.finish_rejections(now.moment);
+        let at = (self.known.host.as_ref(), &self.known.verdict, now);
+        self.trusting.finish(at, &mut self.effects);
     }
 
     fn configure(&mut self, configuration: Configuration, now: Now) {
@@ -439,6 +451,7 @@ impl Connector {
 
         let held_back = self.refusals.settle(now.moment);
         self.record_all(held_back);
+        self.settle_rejections(now.moment);
 
         if self.closed().is_some() {
             // Open flows end for this reason, before what carries them is gone.

@@ -212,6 +212,7 @@ impl Company {
                 | Effect::ForgetSignIn
                 | Effect::Measure(_)
                 | Effect::RecordProtection(_)
+                | Effect::RecordRejection(_)
                 | Effect::RecordSignal(_)
                 | Effect::RememberCompliance(_)
                 | Effect::RememberRevocations(_)

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::company::{self, Rule};
-use crate::control_plane::{ControlPlane, NotCommitted, Sessions, is_json};
+use crate::control_plane::{ControlPlane, Misleading, NotCommitted, Sessions, is_json};
 use crate::http_server::{self, Task};
 use crate::overrides::Wanted;
 use crate::pdp::{Interference, Pdp};
@@ -127,6 +127,7 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/posture", post(change_posture))
         .route("/lab/policies", post(commit_policies))
         .route("/lab/policies/candidate", post(propose_policies))
+        .route("/lab/policies/mislead", post(mislead))
         .route("/lab/requests", get(requests))
         .route("/lab/requests/{id}/{verb}", post(answer_request))
         .route("/lab/rules", post(change_rules))
@@ -332,6 +333,18 @@ async fn propose_policies(
     let files = read_files(&headers, body).await?;
     let policies = levers.config.ruling.policies();
     committed(policies.propose(&files, "a candidate from the lab's admin"))
+}
+
+/// Offers connectors policies that none should follow.
+async fn mislead(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let how: Misleading = read(&headers, body).await?;
+    let misled = levers.config.ruling.policies().mislead(how);
+    misled.map_err(|error| Refusal::malformed(error.to_string()))?;
+    Ok(Json(json!({"misled": true})))
 }
 
 async fn read_files(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, Refusal> {

@@ -22,8 +22,8 @@ pub use self::diagnosis::{
 pub use self::managed::{ManagedReport, OverrideChallengeReport, OverrideReport};
 pub use self::message::{Failure, FailureKind, Hello, Reply, Request, Welcome};
 pub use self::policy::{
-    CommitReport, CommitState, HeadReport, PolicyCommitReport, PolicyFileReport, PolicyLogReport,
-    PolicyReplayReport, PolicyTestReport, ReplayChange, RowReport, VerdictReport,
+    CommitReport, CommitState, HeadReport, NotFollowedReport, PolicyCommitReport, PolicyFileReport,
+    PolicyLogReport, PolicyReplayReport, PolicyTestReport, ReplayChange, RowReport, VerdictReport,
 };
 pub use self::request::{AccessRequestReport, AccessRequestStatus};
 pub use self::status::{

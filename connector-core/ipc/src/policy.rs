@@ -8,8 +8,20 @@ pub struct PolicyLogReport {
     /// What puts the active commit in force; none if no policies are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadReport>,
+    /// What the control plane offered last, if that is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_followed: Option<NotFollowedReport>,
     /// The commits, newest first.
     pub commits: Vec<CommitReport>,
+}
+
+/// Policies that were offered and are not followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotFollowedReport {
+    /// When they were offered.
+    pub offered_at: String,
+    /// Why they are not followed.
+    pub problem: String,
 }
 
 /// The signed head of the policy store.

@@ -144,6 +144,9 @@ impl Adapters {
             Effect::RecordProtection(record) => {
                 self.decisions.write(None, Matter::Protection(record));
             }
+            Effect::RecordRejection(record) => {
+                self.decisions.write(None, Matter::Rejection(record));
+            }
             Effect::RecordSignal(record) => {
                 tracing::info!(
                     event = %record.event.id,

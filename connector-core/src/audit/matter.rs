@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::chain::Link;
-use super::{PleaRecord, ProtectionRecord, Record, TrustRecord};
+use super::{PleaRecord, ProtectionRecord, Record, RejectionRecord, TrustRecord};
 use crate::connector::SignalRecord;
 
 /// Something that is written down in the decision log.
@@ -13,6 +13,8 @@ pub enum Matter {
     Plea(Box<PleaRecord>),
     /// That protection was switched off or on, or its settings changed.
     Protection(Box<ProtectionRecord>),
+    /// What was sent in the company's name and is not followed.
+    Rejection(Box<RejectionRecord>),
     /// A signal of the company.
     Signal(Box<SignalRecord>),
     /// A consent or an elevation.
@@ -27,6 +29,7 @@ impl Matter {
             Self::Decision(record) => record.to_ocsf(link, product_version),
             Self::Plea(record) => record.to_ocsf(link, product_version),
             Self::Protection(record) => record.to_ocsf(link, product_version),
+            Self::Rejection(record) => record.to_ocsf(link, product_version),
             Self::Signal(record) => record.to_ocsf(link, product_version),
             Self::Trust(record) => record.to_ocsf(link, product_version),
         }

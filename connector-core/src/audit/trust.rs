@@ -57,6 +57,8 @@ pub enum TrustEnd {
     Revoked,
     /// The session ended.
     SessionOver,
+    /// The service stopped.
+    Stopped,
     /// Its time was over.
     TimeOver,
 }
@@ -170,6 +172,7 @@ impl TrustOutcome {
                     TrustEnd::SessionOver => {
                         (Reason::SessionExpired.code(), "The session is over.")
                     }
+                    TrustEnd::Stopped => (Reason::Stopping.code(), "The service stopped."),
                     TrustEnd::TimeOver => ("time_over", "Its time is over."),
                 };
                 ("ended", Some(code), Some(detail))

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
-use crate::audit::{PleaRecord, Pleading, ProtectionRecord, Record, TrustRecord};
+use crate::audit::{
+    PleaRecord, Pleading, ProtectionRecord, Record, Rejected, RejectionRecord, TrustRecord,
+};
 use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
@@ -97,6 +99,8 @@ pub enum Event {
         /// Whether it was written.
         written: bool,
     },
+    /// Something was sent in the company's name and is not followed.
+    Rejected(Rejected),
     /// Which resources whoever is signed in must not learn of was found out anew.
     ResourcesConcealed(Concealed),
     /// The person switched the connector on again.
@@ -187,6 +191,7 @@ impl Event {
             | Self::PolicyChanged { .. }
             | Self::PostureMeasured(_)
             | Self::PostureRefreshRequested
+            | Self::Rejected(_)
             | Self::ResourcesConcealed(_)
             | Self::Resumed
             | Self::RevocationsRestored(_)
@@ -251,6 +256,8 @@ pub enum Effect {
     RecordPlea(Box<PleaRecord>),
     /// Write down that protection was switched off or on, or its settings changed.
     RecordProtection(Box<ProtectionRecord>),
+    /// Write down that something is not followed.
+    RecordRejection(Box<RejectionRecord>),
     /// Write down that a signal arrived, and what came of it.
     RecordSignal(Box<SignalRecord>),
     /// Write this down and, if an attempt is given, report [`Event::TrustRecorded`].

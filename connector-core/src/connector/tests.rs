@@ -3,6 +3,7 @@ mod owner;
 mod pausing;
 mod property;
 mod refusals;
+mod rejecting;
 mod signals;
 mod trust;
 
@@ -12,7 +13,7 @@ use url::Url;
 
 use super::*;
 use crate::access::{Permit, Verdict as Answer};
-use crate::audit::{ProtectionChange, TrustRecord};
+use crate::audit::{ProtectionChange, Rejected, RejectionRecord, TrustRecord};
 use crate::authzen::AccessRequest;
 use crate::catalogue::fixture::{catalogue, wiki};
 use crate::configuration::{
@@ -600,6 +601,7 @@ struct World {
     records: Vec<Record>,
     protection: Vec<ProtectionChange>,
     followed: Option<Url>,
+    rejections: Vec<RejectionRecord>,
     signals: Vec<SignalOutcome>,
     wishes: Vec<(Attempt, TrustRequest)>,
     trusts: Vec<(Option<Attempt>, TrustRecord)>,
@@ -627,6 +629,7 @@ impl Default for World {
             records: vec![],
             protection: vec![],
             followed: None,
+            rejections: vec![],
             signals: vec![],
             wishes: vec![],
             trusts: vec![],
@@ -693,6 +696,7 @@ impl World {
                 Effect::RecordTrust { attempt, record } => self.trusts.push((attempt, *record)),
                 Effect::RecordPlea(_) => {}
                 Effect::RecordProtection(record) => self.protection.push(record.change),
+                Effect::RecordRejection(record) => self.rejections.push(*record),
                 Effect::RecordSignal(record) => self.signals.push(record.outcome),
                 Effect::RememberCompliance(compliance) => self.remembered = Some(compliance),
                 Effect::RememberRevocations(kept) => self.kept = kept,

@@ -32,7 +32,7 @@ impl<'a> Scene<'a> {
 }
 
 /// On which host, in which state, and when.
-type At<'a> = (Option<&'a HostId>, &'a Verdict, Now);
+pub(super) type At<'a> = (Option<&'a HostId>, &'a Verdict, Now);
 
 /// What is in force, and what is being decided.
 ///
@@ -317,6 +317,14 @@ impl Trusting {
             self.put(id, wish, Step::Reviewing, scene, effects);
         }
         has_changed
+    }
+
+    /// Ends everything, because the service does.
+    pub(super) fn finish(&mut self, at: At<'_>, effects: &mut VecDeque<Effect>) {
+        let all: Vec<TrustId> = self.granted().map(|granted| granted.id.clone()).collect();
+        for id in all {
+            self.end(&id, TrustEnd::Stopped, at, effects);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Moment> {

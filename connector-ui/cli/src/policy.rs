@@ -85,7 +85,7 @@ async fn file_text(service: &Service, request: &Request) -> Result<String, Failu
 fn render_log(report: &PolicyLogReport, screen: Screen) -> String {
     let Some(head) = &report.head else {
         let text = "No policies are in force on this device. `ztna status` tells whether the control plane is reached.";
-        return paragraph("", text, screen);
+        return paragraph("", text, screen) + &render_not_followed(report, screen);
     };
     let mut text: String = report
         .commits
@@ -99,7 +99,19 @@ fn render_log(report: &PolicyLogReport, screen: Screen) -> String {
     table.field("Signed", time::with_distance(&head.issued_at, screen.now));
     table.field("Expires", time::with_distance(&head.expires_at, screen.now));
     text.push_str(&table.render(screen));
-    text
+    text + &render_not_followed(report, screen)
+}
+
+fn render_not_followed(report: &PolicyLogReport, screen: Screen) -> String {
+    let Some(offered) = &report.not_followed else {
+        return String::new();
+    };
+    let text = format!(
+        "What the control plane offered at {} is not followed: {}",
+        time::utc(&offered.offered_at),
+        offered.problem
+    );
+    format!("\n{}", paragraph("! ", &text, screen))
 }
 
 fn render_line(commit: &CommitReport, screen: Screen) -> String {
@@ -163,7 +175,7 @@ const LONGEST_FILE: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use connector_ipc::{HeadReport, PolicyFileReport};
+    use connector_ipc::{HeadReport, NotFollowedReport, PolicyFileReport};
 
     use super::*;
 
@@ -176,6 +188,7 @@ mod tests {
                 expires_at: "1970-01-01T01:00:00Z".into(),
                 signed_by: "KEY".into(),
             }),
+            not_followed: None,
             commits: vec![
                 commit("bc", CommitState::Candidate),
                 commit("ba", CommitState::Active),
@@ -202,10 +215,29 @@ Expires    1970-01-01 01:00:00 UTC (in 1 h 0 min)
     fn without_policies_the_log_says_so() {
         let report = PolicyLogReport {
             head: None,
+            not_followed: None,
             commits: vec![],
         };
 
         assert!(render_log(&report, SCREEN).starts_with("No policies are in force"));
+    }
+
+    #[test]
+    fn what_was_offered_last_and_is_not_followed_is_shown_with_its_reason() {
+        let report = PolicyLogReport {
+            head: None,
+            not_followed: Some(NotFollowedReport {
+                offered_at: "2026-11-22T10:00:00Z".into(),
+                problem: "wiki.cedar:3: there is no\u{1b} such attribute".into(),
+            }),
+            commits: vec![],
+        };
+
+        let text = render_log(&report, SCREEN).replace("\n  ", " ");
+
+        let expected = "What the control plane offered at 2026-11-22 10:00:00 UTC is not followed: wiki.cedar:3:";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

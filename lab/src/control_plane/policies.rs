@@ -21,9 +21,9 @@ use crate::company::{Grant, Level, Rule};
 /// Signs policies and hands them out.
 #[derive(Debug)]
 pub struct Policies {
-    key: SigningKey,
-    lifetime: Duration,
-    clock: Clock,
+    pub(super) key: SigningKey,
+    pub(super) lifetime: Duration,
+    pub(super) clock: Clock,
     /// The company's own files, beside what the rules amount to.
     own: BTreeMap<String, String>,
     written: Mutex<Written>,
@@ -31,17 +31,17 @@ pub struct Policies {
 }
 
 #[derive(Debug, Default)]
-struct Written {
-    commit: Option<Oid>,
+pub(super) struct Written {
+    pub(super) commit: Option<Oid>,
     /// Evaluated beside the commit, until there is another.
     candidate: Option<Oid>,
-    sequence: u64,
+    pub(super) sequence: u64,
     signed_at: u64,
     /// The files of the commit, but for what was granted on request.
     files: Vec<(String, String)>,
     /// What was granted on request, as a file's text.
     grants: String,
-    objects: BTreeMap<String, Vec<u8>>,
+    pub(super) objects: BTreeMap<String, Vec<u8>>,
 }
 
 impl Policies {
@@ -158,7 +158,12 @@ impl Policies {
         Ok(candidate.to_string())
     }
 
-    fn add(&self, written: &mut Written, files: &[(String, String)], message: &str) -> Oid {
+    pub(super) fn add(
+        &self,
+        written: &mut Written,
+        files: &[(String, String)],
+        message: &str,
+    ) -> Oid {
         let signature = Signature {
             author: "ztna-lab".to_owned(),
             time: WallTime::from_unix_millis(self.clock.unix_millis()),
@@ -213,12 +218,15 @@ impl Policies {
             // A lab that was started again knows nothing of the commits before.
             reset: true,
         };
-        self.published
-            .send_replace(Published::new(written.sequence, head.sign(&self.key)?));
+        self.publish(Published::new(written.sequence, head.sign(&self.key)?));
         Ok(())
     }
 
-    fn written(&self) -> MutexGuard<'_, Written> {
+    pub(super) fn publish(&self, head: Published) {
+        self.published.send_replace(head);
+    }
+
+    pub(super) fn written(&self) -> MutexGuard<'_, Written> {
         self.written
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -321,4 +329,4 @@ pub enum NotCommitted {
 const GRANTS: &str = "granted-on-request.cedar";
 
 /// The store whose heads decide about connections.
-const LEDGER: &str = "connector";
+pub(super) const LEDGER: &str = "connector";

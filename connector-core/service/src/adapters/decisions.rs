@@ -141,9 +141,11 @@ impl Recent {
 /// Tells whoever wants to know whether a matter was written down.
 fn report(attempt: Attempt, matter: &Matter, written: bool) -> Event {
     match matter {
-        Matter::Decision(_) | Matter::Plea(_) | Matter::Protection(_) | Matter::Signal(_) => {
-            Event::Recorded { attempt, written }
-        }
+        Matter::Decision(_)
+        | Matter::Plea(_)
+        | Matter::Protection(_)
+        | Matter::Rejection(_)
+        | Matter::Signal(_) => Event::Recorded { attempt, written },
         Matter::Trust(_) => Event::TrustRecorded { attempt, written },
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::audit::Rejected;
 use connector_core::configuration::PolicyMode;
 use connector_core::connector::Event;
 use connector_core::jws::PublicKey;
@@ -24,6 +25,7 @@ pub(crate) use self::embedded::Embedded;
 use self::kept::Kept;
 pub(crate) use self::shelf::Shelf;
 use super::control::{ApiError, ControlPlane, ControlState, Fetched, HostCredential, Validator};
+use super::http::HttpError;
 use super::{Events, Task};
 
 /// What keeping in step needs.
@@ -129,6 +131,7 @@ impl Keeping {
                 .change(|store| store.handle_timeout(clock::now().wall));
             if let Err(error) = self.carry_out().await {
                 tracing::warn!(%error, "The policies in force stay as they are");
+                self.tell_of(&error).await;
             }
             self.write_again();
             let pause = match self.exchange(failures == 0).await {
@@ -139,6 +142,7 @@ impl Keeping {
                 Err(error) => {
                     failures = (failures + 1).min(MAX_FAILURES);
                     tracing::warn!(%error, "The policy store cannot be kept in step");
+                    self.tell_of(&error).await;
                     RETRY * failures
                 }
             };
@@ -192,6 +196,7 @@ impl Keeping {
             let now = clock::now().wall;
             self.store.change(|store| store.handle_head(&jws, now))?;
             self.carry_out().await?;
+            self.store.forgive();
             self.validator = validator;
         }
         Ok(())
@@ -232,6 +237,18 @@ impl Keeping {
             }
         }
         Ok(())
+    }
+
+    /// Has it written down, and shown, if what was sent is to blame.
+    async fn tell_of(&self, failed: &Failed) {
+        if !failed.is_of_what_was_sent() {
+            return;
+        }
+        let problem: Arc<str> = failed.to_string().into();
+        self.store.blame(clock::now().wall, Arc::clone(&problem));
+        let rejected = Event::Rejected(Rejected::Policies { problem });
+        // A driver that has ended wants no report.
+        let _ = self.events.send(rejected).await;
     }
 
     /// Tries again to keep what is in force, lest something older decides after a restart.
@@ -303,6 +320,20 @@ enum Failed {
     Pack(#[from] pack::InvalidPack),
     #[error("the service stops")]
     Stopped,
+}
+
+impl Failed {
+    /// Returns whether the control plane answered, with something that is not followed.
+    fn is_of_what_was_sent(&self) -> bool {
+        match self {
+            Self::Api(error) => matches!(
+                error,
+                ApiError::Http(HttpError::TooLong(_)) | ApiError::Unreadable(_)
+            ),
+            Self::Head(_) | Self::Objects(_) | Self::Pack(_) => true,
+            Self::Kept(_) | Self::Stopped => false,
+        }
+    }
 }
 
 /// Names the store whose heads decide about connections.

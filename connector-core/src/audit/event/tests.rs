@@ -10,7 +10,7 @@ use crate::audit::chain::{Chain, Link, LogId};
 use crate::audit::seal::Cause;
 use crate::audit::{
     DecidedBy, Matter, Outcome, Plea, PleaRecord, Pleading, ProtectionChange, ProtectionRecord,
-    Record, Repetition, Said, TrustEnd, TrustOutcome, TrustRecord,
+    Record, Rejected, RejectionRecord, Repetition, Said, TrustEnd, TrustOutcome, TrustRecord,
 };
 use crate::catalogue::fixture::wiki;
 use crate::configuration::Version;
@@ -36,7 +36,7 @@ fn every_kind_of_event_is_the_same_line_byte_by_byte_as_ever() {
     }
 }
 
-fn matters() -> [Matter; 9] {
+fn matters() -> [Matter; 11] {
     let protection = |change, session: Option<Session>| {
         Matter::Protection(Box::new(ProtectionRecord {
             time: WallTime::from_unix_millis(1),
@@ -77,6 +77,20 @@ fn matters() -> [Matter; 9] {
             None,
         ),
         Matter::Signal(Box::new(signal())),
+        rejection(
+            Rejected::Policies {
+                problem: "the policy head 3 is older than 4".into(),
+            },
+            1,
+        ),
+        rejection(
+            Rejected::SecurityEvent {
+                name: "jti-2".into(),
+                error: "invalid_issuer".into(),
+                problem: "it is from somebody else".into(),
+            },
+            7,
+        ),
         trust(
             Wish::Elevate(Elevation {
                 target: "carol".into(),
@@ -170,6 +184,16 @@ fn signal() -> SignalRecord {
         session: Some(session()),
         host: Some("host-1".into()),
     }
+}
+
+fn rejection(rejected: Rejected, count: u64) -> Matter {
+    Matter::Rejection(Box::new(RejectionRecord {
+        time: WallTime::from_unix_millis(5),
+        rejected,
+        count,
+        since: WallTime::from_unix_millis(4),
+        host: Some("host-1".into()),
+    }))
 }
 
 fn trust(wish: Wish, outcome: TrustOutcome) -> Matter {

@@ -162,6 +162,20 @@ fn everything_ends_with_the_session() {
 }
 
 #[test]
+fn everything_ends_with_the_service_and_is_written_down() {
+    let mut world = World::signed_in();
+    world.grant("e-1", elevation());
+    world.grant("d-1", delegation(600));
+
+    world.feed(Event::Stopping);
+
+    assert_eq!(world.connector.granted().count(), 0);
+    let stopped = TrustOutcome::Ended(TrustEnd::Stopped);
+    let ended = world.trusts.iter().filter(|(_, it)| it.outcome == stopped);
+    assert_eq!(ended.count(), 2);
+}
+
+#[test]
 fn nobody_acts_in_two_contexts_at_once_and_an_agent_in_none() {
     let mut world = World::signed_in();
     world.grant("e-1", elevation());

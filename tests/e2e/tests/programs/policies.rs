@@ -1,5 +1,7 @@
 //! What people can ask about policies, and what they do not learn.
 
+use std::time::Duration;
+
 use e2e::curl::Curl;
 use e2e::lab::Lab;
 use e2e::scene::Scene;
@@ -157,6 +159,67 @@ fn why_names_policy_commit_and_ways_out_and_never_what_is_hidden() {
         }
     }
 }
+
+#[test]
+fn what_a_hostile_control_plane_offers_is_not_followed_and_written_down() {
+    let scene = Scene::new("misled");
+    let lab = Lab::start_with(&scene, "lab", &["--policy-mode", "proximity"]);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+    let curl = Curl::through(&scene, &connector.proxy());
+
+    for (number, (how, problem)) in MISLEADING.into_iter().enumerate() {
+        // Each is another commit, so that a good one lies between the wrong ones.
+        let text = format!("// {number}\n{ACTIVE}");
+        let active = in_force(&lab, &connector, "policies", &text, "active");
+        let log = connector.read(&["policy", "log"]);
+        assert_eq!(log["not_followed"], Value::Null, "{how}: {log}");
+
+        lab.pull("policies/mislead", &json!(how));
+        let log = until(how, LONG_DEADLINE, || {
+            let log = connector.read(&["policy", "log"]);
+            log["not_followed"].is_object().then_some(log)
+        });
+
+        let told = log["not_followed"]["problem"].as_str().unwrap();
+        assert!(told.contains(problem), "{how}: {told}");
+        let still = log["commits"].as_array().unwrap().iter();
+        let mut still = still.filter(|commit| commit["state"] == "active");
+        assert_eq!(still.next().unwrap()["commit"], active, "{how}: {log}");
+        assert_eq!(curl.get(WIKI).status, 200, "{how}");
+    }
+
+    connector.process().signal("TERM");
+    connector.process().wait(DEADLINE);
+    let mut rejected = connector.records_of(0);
+    rejected.retain(|event| event["activity_name"] == "Reject");
+    let of = |event: &Value| event["count"].as_u64().unwrap_or(1);
+    let first = &rejected[0]["unmapped"]["rejected"];
+    assert_eq!(first["document"], "policies", "{first}");
+    assert!(
+        first["problem"].as_str().unwrap().contains(MISLEADING[0].1),
+        "{first}"
+    );
+    let count: u64 = rejected.iter().map(of).sum();
+    assert!(count >= MISLEADING.len() as u64, "{rejected:?}");
+    // A line at once, one for each minute after it, and one for the rest.
+    assert!(rejected.len() < MISLEADING.len(), "{rejected:?}");
+}
+
+/// What is wrong, and what people read of it.
+const MISLEADING: [(&str, &str); 8] = [
+    ("stranger", "signature"),
+    ("older", "is older than"),
+    ("expired", "is not good now"),
+    ("garbage", "head"),
+    ("missing", "are missing"),
+    ("altered", "was not asked for"),
+    ("invalid", "wrong.cedar:3"),
+    ("endless", "longer than"),
+];
+
+/// Between two tries the service waits longer and longer.
+const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Has the lab commit policies, and waits until the device knows them.
 fn in_force(lab: &Lab, connector: &Connector<'_>, lever: &str, text: &str, state: &str) -> Value {

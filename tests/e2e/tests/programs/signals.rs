@@ -160,6 +160,17 @@ fn tokens_that_are_not_for_this_stream_are_refused_and_change_nothing() {
 
     let curl = Curl::through(&scene, &connector.proxy());
     assert_eq!(curl.get("http://wiki.corp.test/").status, 200);
+    connector.process().signal("TERM");
+    connector.process().wait(DEADLINE);
+    let mut rejected = connector.records_of(0);
+    rejected.retain(|event| event["activity_name"] == "Reject");
+    let first = &rejected[0]["unmapped"]["rejected"];
+    assert_eq!(first["document"], "security_event", "{first}");
+    assert_eq!(first["error"], "invalid_issuer", "{first}");
+    let counts = rejected
+        .iter()
+        .map(|event| event["count"].as_u64().unwrap_or(1));
+    assert_eq!(counts.sum::<u64>(), 7, "each is told of once: {rejected:?}");
 }
 
 fn unmet(status: &Value) -> u64 {

@@ -1,6 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_core::jws::PublicKey;
+use connector_core::time::WallTime;
 use connector_policy::store::Store;
 
 /// The policy store of this device: kept in step by one task, looked at by others.
@@ -11,6 +12,16 @@ use connector_policy::store::Store;
 pub(crate) struct Shelf {
     store: Arc<Mutex<Store>>,
     key: PublicKey,
+    not_followed: Arc<Mutex<Option<NotFollowed>>>,
+}
+
+/// What the control plane offered last, if that is not in force.
+#[derive(Debug, Clone)]
+pub(crate) struct NotFollowed {
+    /// When it was offered.
+    pub(crate) at: WallTime,
+    /// Why it is not followed.
+    pub(crate) problem: Arc<str>,
 }
 
 impl Shelf {
@@ -18,7 +29,23 @@ impl Shelf {
         Self {
             store: Arc::new(Mutex::new(store)),
             key,
+            not_followed: Arc::default(),
         }
+    }
+
+    /// Notes why what was offered is not in force.
+    pub(super) fn blame(&self, at: WallTime, problem: Arc<str>) {
+        *lock(&self.not_followed) = Some(NotFollowed { at, problem });
+    }
+
+    /// Notes that what was offered is in force.
+    pub(super) fn forgive(&self) {
+        *lock(&self.not_followed) = None;
+    }
+
+    /// Returns what the control plane offered last, if that is not in force.
+    pub(crate) fn not_followed(&self) -> Option<NotFollowed> {
+        lock(&self.not_followed).clone()
     }
 
     /// Returns the key that signs heads.
@@ -32,6 +59,10 @@ impl Shelf {
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
-        change(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.store))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

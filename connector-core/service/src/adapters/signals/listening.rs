@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::audit::Rejected;
 use connector_core::configuration::Signals as Transmitter;
 use connector_core::connector::Event;
 use connector_core::signals::{
@@ -174,6 +175,13 @@ impl Listener {
                 Dealt::Passed => acknowledged.push(name),
                 Dealt::Refused(error, description) => {
                     tracing::warn!(error, description, "A signal was refused");
+                    let rejected = Rejected::SecurityEvent {
+                        name: name.as_str().into(),
+                        error: error.into(),
+                        problem: description.as_str().into(),
+                    };
+                    let rejected = Event::Rejected(rejected);
+                    self.config.events.send(rejected).await.ok()?;
                     let refused = SetError {
                         err: error.to_owned(),
                         description,

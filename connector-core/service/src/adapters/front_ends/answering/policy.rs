@@ -6,9 +6,9 @@ use std::sync::Arc;
 use connector_core::authzen::printable;
 use connector_core::time::WallTime;
 use connector_ipc::{
-    CommitReport, CommitState, FailureKind, HeadReport, PolicyCommitReport, PolicyFileReport,
-    PolicyLogReport, PolicyReplayReport, PolicyTestReport, ReplayChange, Reply, RowReport,
-    VerdictReport,
+    CommitReport, CommitState, FailureKind, HeadReport, NotFollowedReport, PolicyCommitReport,
+    PolicyFileReport, PolicyLogReport, PolicyReplayReport, PolicyTestReport, ReplayChange, Reply,
+    RowReport, VerdictReport,
 };
 use connector_platform::clock;
 use connector_platform::decision_log::{self, LogError, Source};
@@ -32,6 +32,10 @@ pub(super) fn log(shelf: &Shelf) -> Reply {
         });
         Reply::PolicyLog(PolicyLogReport {
             head,
+            not_followed: shelf.not_followed().map(|offered| NotFollowedReport {
+                offered_at: offered.at.to_string(),
+                problem: offered.problem.to_string(),
+            }),
             commits: store.commits().iter().map(report).collect(),
         })
     })
