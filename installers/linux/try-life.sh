@@ -41,8 +41,11 @@ sign_in() {
 printf 'nameserver 192.0.2.53\nsearch example.org\n' >/etc/resolv.conf
 chmod 0644 /etc/resolv.conf
 # The way out of the machine, on which everything is counted: nothing protected may ever be there.
-ip link add out0 type dummy
-ip link set out0 up
+ip link add out0 type veth peer name far0
+for end in out0 far0; do
+    echo 1 >"/proc/sys/net/ipv6/conf/$end/disable_ipv6"
+    ip link set "$end" up
+done
 ip address add 192.0.2.2/24 dev out0
 ip route add default via 192.0.2.1 dev out0
 ip neighbour add 192.0.2.1 lladdr 02:00:00:00:00:01 dev out0
@@ -90,12 +93,13 @@ echo "signed in: the wiki answers, at $address"
 
 # At every moment of an upgrade the guard must be there, and programs go on to ask: by name, and by the address that they know.
 cat >watch.sh <<'WATCH'
-while [ ! -e stop ]; do nft list table inet ztna >/dev/null 2>&1 || echo gone; echo looked; done
+while [ ! -e stop ]; do nft list table inet ztna >/dev/null 2>&1 || echo gone; echo looked; sleep 0.01; done
 WATCH
 cat >ask.sh <<'ASK'
 while [ ! -e stop ]; do
     curl --silent --max-time 0.5 http://wiki.corp.test/ | grep -q . && date +%s%N
     curl --silent --max-time 0.1 "http://$1/" >/dev/null
+    sleep 0.02
 done
 ASK
 sh watch.sh >guard.log &

@@ -9,19 +9,21 @@ mod stored;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_core::authzen::printable;
 use connector_core::configuration::IdentityProvider;
 use connector_core::connector::{Attempt, Event, SignInMethod};
 use connector_core::control::{SessionRequest, is_assignable};
-use connector_core::identity::{Owner, Session, SessionId};
+use connector_core::identity::{Owner, Person, Session, SessionId};
 use connector_core::jws::PublicKey;
 use connector_platform::sealing::SealError;
 use connector_platform::{clock, endpoint};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::callback::Ending;
 use self::provider::{Provider, SignedIn};
 pub(crate) use self::stored::Store;
-use self::stored::{StoreError, StoredSignIn};
+use self::stored::{Era, StoreError, StoredSignIn};
 use super::control::{ApiError, ControlPlane, ControlState};
 use super::http::Http;
 use super::keys::{KeyRing, SessionKeys};
@@ -201,22 +203,20 @@ async fn sign_in(
                 SignInMethod::Browser | SignInMethod::Stored => None,
             };
             let show = |url: String| report.stage(Stage::AwaitingPerson { url });
-            let signed_in = provider.sign_in_with_browser(step_up, show).await?;
+            let mut browser = None;
+            let signed_in = provider
+                .sign_in_with_browser(step_up, show, &mut browser)
+                .await;
             report.stage(Stage::Working);
-            // Nothing is kept of a person whom the control plane does not admit.
-            let session = open_session(config, &signed_in, wish.owner).await?;
-            if let Some(refresh_token) = signed_in.refresh_token {
-                let stored = StoredSignIn {
-                    issuer: at.issuer.to_string(),
-                    refresh_token,
-                    signed_in_at: clock::now().wall.unix_seconds(),
-                    user: user_of(wish.owner),
-                    session: Some(session.id.clone()),
-                };
-                config.store.write(&stored, era)?;
+            let admitted = match signed_in {
+                Ok(signed_in) => admit(config, at, signed_in, wish.owner, era).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Some(browser) = browser {
+                browser.show(ending(&admitted));
             }
             Ok(Opened {
-                session,
+                session: admitted?,
                 signed_in_ago: Duration::ZERO,
                 restored_from: None,
             })
@@ -245,6 +245,47 @@ async fn sign_in(
                 restored_from,
             })
         }
+    }
+}
+
+/// Opens a session for somebody who signed in, and keeps what the next start needs.
+async fn admit(
+    config: &Config,
+    at: &IdentityProvider,
+    signed_in: SignedIn,
+    owner: Owner,
+    era: Era,
+) -> Result<Session, SignInError> {
+    // Nothing is kept of a person whom the control plane does not admit.
+    let session = open_session(config, &signed_in, owner).await?;
+    if let Some(refresh_token) = signed_in.refresh_token {
+        let stored = StoredSignIn {
+            issuer: at.issuer.to_string(),
+            refresh_token,
+            signed_in_at: clock::now().wall.unix_seconds(),
+            user: user_of(owner),
+            session: Some(session.id.clone()),
+        };
+        config.store.write(&stored, era)?;
+    }
+    Ok(session)
+}
+
+/// Returns what a person is called, by what the provider told.
+fn name_of(person: &Person) -> Arc<str> {
+    let name = person.name.as_ref().or(person.email.as_ref());
+    printable(name.unwrap_or(&person.subject))
+}
+
+/// Returns what the person reads in their browser.
+fn ending(admitted: &Result<Session, SignInError>) -> Ending {
+    match admitted {
+        Ok(session) => Ending::SignedIn {
+            name: name_of(&session.person).to_string(),
+        },
+        Err(error) => Ending::Failed {
+            why: printable(&error.to_string()).to_string(),
+        },
     }
 }
 

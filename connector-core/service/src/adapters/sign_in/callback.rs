@@ -1,12 +1,19 @@
-//! The loopback redirect: waits for the one request that ends a sign-in.
+//! The loopback redirect: waits for the one request that ends a sign-in, and answers it when that has ended.
+
+mod page;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use url::Url;
+
+pub(super) use self::page::Ending;
+use self::page::Language;
+use crate::adapters::keys;
 
 /// Listens for the browser on a port of its own, from before the browser opens.
 #[derive(Debug)]
@@ -17,6 +24,24 @@ pub(super) struct Callback {
 
 /// What the provider sent along.
 pub(super) type Parameters = BTreeMap<String, String>;
+
+/// A person whose browser waits to show them how their sign-in ended.
+#[derive(Debug)]
+pub(super) struct Returned(oneshot::Sender<Ending>);
+
+impl Returned {
+    /// Shows them.
+    pub(super) fn show(self, ending: Ending) {
+        // The browser may have gone.
+        let _ = self.0.send(ending);
+    }
+}
+
+/// A request for our page.
+struct Visit {
+    stream: TcpStream,
+    language: Language,
+}
 
 impl Callback {
     pub(super) async fn listen() -> std::io::Result<Self> {
@@ -33,7 +58,7 @@ impl Callback {
     /// Waits for the redirect that carries `state`; anything else that
     /// connects is answered with an error, and waiting goes on. Nobody who
     /// connects and stays silent keeps others from being heard.
-    pub(super) async fn wait(&self, state: &str) -> std::io::Result<Parameters> {
+    pub(super) async fn wait(&self, state: &str) -> std::io::Result<(Parameters, Returned)> {
         let mut visits = JoinSet::new();
         loop {
             tokio::select! {
@@ -43,40 +68,55 @@ impl Callback {
                         visits.spawn(visit(stream, self.redirect.clone(), state.to_owned()));
                     }
                 }
-                Some(Ok(Some(parameters))) = visits.join_next() => return Ok(parameters),
+                Some(Ok(Some((parameters, visit)))) = visits.join_next() => {
+                    let (returned, ending) = oneshot::channel();
+                    tokio::spawn(visit.conclude(ending));
+                    return Ok((parameters, Returned(returned)));
+                }
             }
         }
     }
 }
 
 /// Hears one visitor; returns what the provider sent along, if that is who it was.
-async fn visit(mut stream: TcpStream, redirect: Url, state: String) -> Option<Parameters> {
-    let parameters = match tokio::time::timeout(REQUEST_LIMIT, read(&mut stream)).await {
-        Ok(Ok(request)) => parse(&redirect, &request),
-        Ok(Err(_)) | Err(_) => None,
+async fn visit(mut stream: TcpStream, redirect: Url, state: String) -> Option<(Parameters, Visit)> {
+    let request = match tokio::time::timeout(REQUEST_LIMIT, read(&mut stream)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(_)) | Err(_) => String::new(),
     };
-    let parameters = parameters.filter(|found| found.get("state") == Some(&state));
-    let (status, page) = match &parameters {
-        Some(found) if found.contains_key("code") => ("200 OK", SIGNED_IN),
-        Some(_) => ("200 OK", REFUSED),
-        None => ("404 Not Found", NOT_HERE),
+    let parameters = parse(&redirect, &request);
+    let Some(parameters) = parameters.filter(|found| found.get("state") == Some(&state)) else {
+        answer(&mut stream, "404 Not Found", "default-src 'none'", NOT_HERE).await;
+        return None;
     };
-    answer(&mut stream, status, page).await;
-    parameters
+    let language = Language::preferred(header(&request, "accept-language"));
+    Some((parameters, Visit { stream, language }))
+}
+
+impl Visit {
+    /// Answers when it is known how the sign-in ended, or after a while.
+    async fn conclude(mut self, ending: oneshot::Receiver<Ending>) {
+        let ending = match tokio::time::timeout(PAGE_LIMIT, ending).await {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(_)) | Err(_) => Ending::Slow,
+        };
+        // Without chance there is no script, which the page can do without.
+        let nonce = keys::unguessable().unwrap_or_default();
+        let page = page::write(&ending, self.language, &nonce);
+        let policy =
+            format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'");
+        answer(&mut self.stream, "200 OK", &policy, &page).await;
+    }
 }
 
 /// Takes `GET /callback?… HTTP/1.1` made out to `redirect`, and nothing else.
 fn parse(redirect: &Url, request: &str) -> Option<Parameters> {
-    let mut lines = request.split("\r\n");
-    let target = lines
+    let target = request
+        .split("\r\n")
         .next()?
         .strip_prefix("GET ")?
         .strip_suffix(" HTTP/1.1")?;
-    let host = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("host")
-            .then(|| value.trim().to_owned())
-    })?;
+    let host = header(request, "host")?;
     let own_host = redirect
         .as_str()
         .strip_prefix("http://")?
@@ -99,6 +139,14 @@ fn parse(redirect: &Url, request: &str) -> Option<Parameters> {
     Some(parameters)
 }
 
+/// Returns the value of a request's first header field of this name.
+fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    request.split("\r\n").skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
 /// Reads to the end of the header section.
 async fn read(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut request = Vec::with_capacity(2048);
@@ -110,15 +158,11 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<String> {
     String::from_utf8(request).map_err(std::io::Error::other)
 }
 
-async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
-         <title>ZTNA Connector</title><body style=\"font-family:system-ui;max-width:34rem;margin:15vh auto;padding:0 1rem\">{body}"
-    );
+async fn answer(stream: &mut TcpStream, status: &str, policy: &str, page: &str) {
     let response = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
-         Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\nReferrer-Policy: no-referrer\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n{page}",
+         Content-Security-Policy: {policy}; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n\
+         X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{page}",
         page.len()
     );
     // The browser may have gone; what it sent counts.
@@ -127,11 +171,11 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
 }
 
 const PATH: &str = "/callback";
-const SIGNED_IN: &str =
-    "<h1>You are back</h1><p>The connector is finishing your sign-in. You can close this tab.</p>";
-const REFUSED: &str = "<h1>You are not signed in</h1><p>The identity provider said no. Run <code>ztna login</code> to try again; it shows the reason.</p>";
-const NOT_HERE: &str =
-    "<h1>Nothing is here</h1><p>This page only ends a sign-in that the connector started.</p>";
+const NOT_HERE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Nothing is here</title>\
+    <h1>Nothing is here</h1><p>This page only ends a sign-in that the connector started.</p>";
+
+/// How long a browser shows that it waits. Admitting a person takes two answers from servers.
+const PAGE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The browser sends its request at once.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -175,8 +219,53 @@ mod tests {
                 let _ = stream.read_to_string(&mut answer).await;
             }
         };
-        let (found, ()) = tokio::join!(callback.wait("s"), visits);
+        let show = async {
+            let (found, returned) = callback.wait("s").await.unwrap();
+            let name = "Alice".to_owned();
+            returned.show(Ending::SignedIn { name });
+            found
+        };
+        let (found, ()) = tokio::join!(show, visits);
 
-        assert_eq!(found.unwrap()["code"], "c");
+        assert_eq!(found["code"], "c");
+    }
+
+    #[tokio::test]
+    async fn the_browser_waits_for_the_outcome_and_shows_it_in_its_language() {
+        let failed = || Ending::Failed {
+            why: "the control plane refused".to_owned(),
+        };
+
+        let refused = page_for(|returned| returned.show(failed())).await;
+        let forgotten = page_for(drop).await;
+
+        assert!(refused.contains("Sie sind nicht angemeldet"), "{refused}");
+        assert!(refused.contains("the control plane refused"), "{refused}");
+        let (head, page) = refused.split_once("\r\n\r\n").unwrap();
+        let (_, nonce) = page.split_once("nonce=\"").unwrap();
+        let (nonce, _) = nonce.split_once('"').unwrap();
+        assert!(
+            nonce.len() > 20 && head.contains(&format!("'nonce-{nonce}'")),
+            "{head}"
+        );
+        assert!(
+            forgotten.contains("Ihre Anmeldung läuft noch"),
+            "{forgotten}"
+        );
+    }
+
+    async fn page_for(end: impl FnOnce(Returned)) -> String {
+        let callback = Callback::listen().await.unwrap();
+        let host = callback.listener.local_addr().unwrap();
+        let request = format!(
+            "GET /callback?state=s&code=c HTTP/1.1\r\nHost: {host}\r\nAccept-Language: de\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (_, returned) = callback.wait("s").await.unwrap();
+        end(returned);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::callback::{Callback, Parameters};
+use super::callback::{Callback, Parameters, Returned};
 use super::stepping_up::{self, TooWeak};
 use crate::adapters::http::{self as web, Http, HttpError};
 
@@ -92,11 +92,13 @@ impl Provider {
     }
 
     /// Sends the person to the provider, by the page given to `show`, and waits
-    /// for them to come back; `step_up` is what the sign-in has to amount to.
+    /// for them to come back; `step_up` is what the sign-in has to amount to. Their
+    /// browser is put into `returned`, and waits to show how it ended.
     pub(super) async fn sign_in_with_browser(
         self,
         step_up: Option<&StepUp>,
         show: impl FnOnce(String),
+        returned: &mut Option<Returned>,
     ) -> Result<SignedIn, ProviderError> {
         let callback = Callback::listen().await.map_err(ProviderError::new)?;
         let redirect = RedirectUrl::from_url(callback.redirect().clone());
@@ -122,10 +124,11 @@ impl Provider {
             .url();
         show(self.push(url).await?.to_string());
 
-        let parameters = tokio::time::timeout(PERSON_LIMIT, callback.wait(state.secret()))
+        let came = tokio::time::timeout(PERSON_LIMIT, callback.wait(state.secret()))
             .await
-            .map_err(|_| ProviderError::NobodyCame(PERSON_LIMIT))?
-            .map_err(ProviderError::new)?;
+            .map_err(|_| ProviderError::NobodyCame(PERSON_LIMIT))?;
+        let (parameters, browser) = came.map_err(ProviderError::new)?;
+        *returned = Some(browser);
         let code = self.take_code(parameters)?;
 
         let response = client
