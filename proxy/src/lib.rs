@@ -22,6 +22,8 @@ mod relay;
 mod server;
 mod socks5;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upstream;
 
 pub use limits::Limits;

@@ -244,6 +244,7 @@ impl Trusting {
 
     /// Asks again about everything, because its grounds changed.
     pub(super) fn review(&mut self, scene: &Scene<'_>, effects: &mut VecDeque<Effect>) {
+        let mut deadlines = BTreeMap::new();
         for pending in std::mem::take(&mut self.pending) {
             let (attempt, mut pending) = pending;
             match &mut pending.step {
@@ -255,13 +256,19 @@ impl Trusting {
                     *is_stale = true;
                     self.pending.insert(attempt, pending);
                 }
-                Step::Reviewing => {}
+                Step::Reviewing => _ = deadlines.insert(pending.id, pending.deadline),
             }
         }
         let all: Vec<Arc<Granted>> = self.granted().cloned().collect();
         for granted in all {
             let (id, wish) = (granted.id.clone(), Arc::clone(&granted.wish));
             self.put(id, wish, Step::Reviewing, scene, effects);
+        }
+        // Grounds that keep changing give nobody more time to answer.
+        for pending in self.pending.values_mut() {
+            if let Some(earlier) = deadlines.get(&pending.id) {
+                pending.deadline = pending.deadline.min(*earlier);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! Fuzz targets for everything in the tunnel and in the policy store that reads bytes from outside.
+//! Fuzz targets for what reads bytes from outside: the tunnel, the proxy, the policy store, and
+//! the documents and messages of others.
 //!
 //! A target takes any bytes and must neither panic nor go on for ever. `corpus/`
 //! holds inputs that once were worth keeping: hand-made ones, and whatever ever

@@ -1,4 +1,5 @@
 mod documents;
+mod local;
 mod policy;
 
 use std::io;
@@ -31,7 +32,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 19] = [
+    Target {
+        name: "access-requests",
+        run: documents::access_requests,
+    },
     Target {
         name: "authzen",
         run: documents::authzen,
@@ -41,12 +46,20 @@ pub const TARGETS: [Target; 13] = [
         run: documents::configuration,
     },
     Target {
+        name: "control",
+        run: documents::control,
+    },
+    Target {
         name: "decision-log",
         run: documents::decision_log,
     },
     Target {
         name: "dns",
         run: dns,
+    },
+    Target {
+        name: "ipc",
+        run: local::ipc,
     },
     Target {
         name: "offload",
@@ -71,6 +84,18 @@ pub const TARGETS: [Target; 13] = [
     Target {
         name: "policy-store",
         run: policy::store,
+    },
+    Target {
+        name: "policy-table",
+        run: policy::table,
+    },
+    Target {
+        name: "proxy",
+        run: local::proxy,
+    },
+    Target {
+        name: "revocations",
+        run: documents::revocations,
     },
     Target {
         name: "signals",

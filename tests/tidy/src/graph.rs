@@ -38,7 +38,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("e2e", &[]),
     (
         "fuzz",
-        &["connector-core", "connector-policy", "tunnel-proto"],
+        &[
+            "connector-core",
+            "connector-ipc",
+            "connector-policy",
+            "proxy",
+            "tunnel-proto",
+        ],
     ),
     (
         "lab",

@@ -499,7 +499,7 @@ fn a_session(id: &str) -> Value {
     json!({"format": "complex", "session": {"format": "opaque", "id": id}})
 }
 
-fn device() -> Value {
+pub(super) fn device() -> Value {
     json!({"format": "complex", "device": {"format": "opaque", "id": "host-1"}})
 }
 

@@ -124,6 +124,19 @@ fn an_elevation_that_nobody_decides_about_again_ends() {
 }
 
 #[test]
+fn grounds_that_keep_changing_do_not_prolong_an_elevation() {
+    let mut world = World::signed_in();
+    world.grant("e-1", elevation());
+
+    for finding in [Finding::Fail, Finding::Unknown, Finding::Fail] {
+        world.measure(finding);
+        world.sleep(Duration::from_secs(1));
+    }
+
+    assert_eq!(world.connector.granted().count(), 0);
+}
+
+#[test]
 fn grounds_that_change_before_the_record_is_written_are_decided_on_again() {
     let mut world = World::signed_in();
     world.wish("e-1", elevation());
@@ -233,7 +246,7 @@ fn acting_of(world: &mut World, flow: &Flow) -> Acting {
     request.acting
 }
 
-fn agent(sha256: &str, port: u16) -> Flow {
+pub(super) fn agent(sha256: &str, port: u16) -> Flow {
     let program = Program {
         path: "/opt/agents/reader".into(),
         user: Some(1000),
@@ -246,7 +259,7 @@ fn agent(sha256: &str, port: u16) -> Flow {
     }
 }
 
-fn dev(flow: Flow) -> Flow {
+pub(super) fn dev(flow: Flow) -> Flow {
     let other = crate::catalogue::fixture::flow("h1.dev.corp.test", 80);
     Flow {
         workload: flow.workload,
@@ -254,7 +267,7 @@ fn dev(flow: Flow) -> Flow {
     }
 }
 
-fn delegation(seconds: u64) -> Wish {
+pub(super) fn delegation(seconds: u64) -> Wish {
     Wish::Delegate(Delegation {
         program: PinnedProgram {
             path: "/opt/agents/reader".into(),
@@ -266,7 +279,7 @@ fn delegation(seconds: u64) -> Wish {
     })
 }
 
-fn elevation() -> Wish {
+pub(super) fn elevation() -> Wish {
     Wish::Elevate(Elevation {
         target: "carol".into(),
         reason: "Carol is ill".into(),

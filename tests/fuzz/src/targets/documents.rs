@@ -1,5 +1,6 @@
 //! JSON from elsewhere: answers of policy servers, configurations, the decision log, security events.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use base64::Engine;
@@ -7,14 +8,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connector_core::audit::verification::{Expected, Place, Verifier};
 use connector_core::authzen;
 use connector_core::configuration::{DOCUMENT_TYPE, Trust, Version};
+use connector_core::control::{
+    Discovery, Enrolled, GrantAnswer, GrantTasks, Problem, SessionGrant,
+};
 use connector_core::identity::HostId;
 use connector_core::jws::{self, PublicKey};
 use connector_core::overriding::{CODE_TYPE, NONCE_LENGTH, Overrides};
 use connector_core::signals::{
-    KeySet, PollAnswer, SignatureChecks, StreamConfiguration, TokenVerifier, Transmitter,
+    KeySet, PollAnswer, Revocation, SignatureChecks, StreamConfiguration, TokenVerifier,
+    Transmitter,
 };
 use connector_core::time::{Moment, Now, WallTime};
 use ed25519_dalek::{Signer, SigningKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Answers of a policy server; the first byte says how many questions it was asked.
@@ -28,6 +35,54 @@ pub(super) fn authzen(input: &[u8]) {
     }
     let base = url("https://pdp.corp.test/");
     let _ = authzen::Endpoints::parse(&base, input);
+}
+
+/// What the control plane says about requests for access: nobody is told more than was said.
+pub(super) fn access_requests(input: &[u8]) {
+    if let Ok(answer) = serde_json::from_slice::<GrantAnswer>(input) {
+        is_read_as_written(&answer);
+    }
+    if let Ok(tasks) = serde_json::from_slice::<GrantTasks>(input) {
+        is_read_as_written(&tasks);
+    }
+}
+
+/// What the control plane says of itself, of this host and of a session.
+pub(super) fn control(input: &[u8]) {
+    if let Ok(found) = serde_json::from_slice::<Discovery>(input) {
+        is_read_as_written(&found);
+    }
+    if let Ok(enrolled) = serde_json::from_slice::<Enrolled>(input) {
+        is_read_as_written(&enrolled);
+    }
+    if let Ok(grant) = serde_json::from_slice::<SessionGrant>(input) {
+        is_read_as_written(&grant);
+    }
+    if let Ok(problem) = serde_json::from_slice::<Problem>(input) {
+        is_read_as_written(&problem);
+    }
+}
+
+/// Revocations that an earlier run kept: what is not damaged is read as it was written.
+pub(super) fn revocations(input: &[u8]) {
+    let Ok(raw) = serde_json::from_slice::<Value>(input) else {
+        return;
+    };
+    let all = raw.as_array().map_or(&[][..], Vec::as_slice);
+    for raw in all.iter().chain([&raw]) {
+        if let Some(kept) = Revocation::parse(raw) {
+            assert_eq!(Revocation::parse(&kept.to_json()), Some(kept));
+        }
+    }
+}
+
+fn is_read_as_written<T>(read: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let written = serde_json::to_vec(read).ok();
+    let again = written.and_then(|text| serde_json::from_slice(&text).ok());
+    assert_eq!(again.as_ref(), Some(read));
 }
 
 /// Configurations: as they come, and as the payload of one that is signed.

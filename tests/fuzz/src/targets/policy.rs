@@ -7,6 +7,7 @@ use connector_policy::object::Object;
 use connector_policy::oid::Oid;
 use connector_policy::pack;
 use connector_policy::store::{Effect, Store};
+use connector_policy::table;
 use ed25519_dalek::SigningKey;
 
 /// Objects: what is read is written back to the same bytes.
@@ -76,4 +77,20 @@ pub(super) fn store(input: &[u8]) {
         restored.active().is_some() || fetched.active().is_none(),
         "what can be fetched can be restored"
     );
+}
+
+/// Tables of requests and expected answers: what is read and written is read as the same.
+pub(super) fn table(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    if let Ok(cases) = table::read(text) {
+        let written = table::write(&cases);
+        let again = table::read(&written).unwrap_or_default();
+        assert_eq!(again.len(), cases.len(), "{written}");
+        for (again, case) in again.iter().zip(&cases) {
+            assert_eq!(again.request.to_json(), case.request.to_json());
+            assert_eq!(again.expected, case.expected);
+        }
+    }
 }
