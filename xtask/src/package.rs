@@ -56,6 +56,8 @@ pub(crate) struct Making {
     metadata: Value,
     /// The newest C library's version that the programs ask for.
     libc: String,
+    /// How `dpkg-deb` compresses.
+    compression: &'static str,
 }
 
 /// Builds, checks what was built, and packages it twice to see that nothing depends on the moment.
@@ -70,8 +72,10 @@ pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
     let making = prepare(args, &workspace)?;
     let tree = Tree::stage(&making)?;
     let deb = twice(&making, &tree, "deb", deb::build)?;
-    if args.trial {
-        live(&workspace, &deb, &making.folder)?;
+    if args.trial
+        && let Trial::NotHere = live(&workspace, &deb, &making.folder)?
+    {
+        bail!("the package was not tried: what this machine lacks stands above");
     }
     let mut made = vec![deb];
     if rpm::is_possible() {
@@ -86,17 +90,54 @@ pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What became of a package's life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Trial {
+    /// This machine cannot hold a small machine; what it lacks was said.
+    NotHere,
+    /// It lived, and left nothing behind.
+    Lived,
+}
+
+/// Makes the `.deb` of unoptimised programs, and takes it through its life.
+///
+/// # Errors
+/// Says what went wrong with making it, or in its life.
+pub(crate) fn try_deb(workspace: &Workspace) -> anyhow::Result<Trial> {
+    let args = PackageArgs {
+        windows: false,
+        debug: true,
+        version: None,
+        trial: true,
+    };
+    let making = prepare(&args, workspace)?;
+    let tree = Tree::stage(&making)?;
+    let deb = twice(&making, &tree, "deb", deb::build)?;
+    live(workspace, &deb, &making.folder)
+}
+
 /// Has the package installed, upgraded, removed and purged in a small machine.
-fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<()> {
+fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<Trial> {
     run(cargo()
         .args(["build", "--locked", "--workspace", "--bins"])
         .current_dir(workspace.root()))?;
     let script = workspace.root().join("installers/linux/try.sh");
-    run(std::process::Command::new(script)
+    let status = std::process::Command::new(&script)
         .arg(package)
         .arg(workspace.target().join("debug/ztna-lab"))
-        .arg(folder.join("try")))
+        .arg(folder.join("try"))
+        .stdin(std::process::Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {}", script.display()))?;
+    match status.code() {
+        Some(0) => Ok(Trial::Lived),
+        Some(NOT_HERE) => Ok(Trial::NotHere),
+        _ => bail!("{} ended with {status}", script.display()),
+    }
 }
+
+/// By this exit code `try.sh` says that it could not begin (`EX_UNAVAILABLE` of sysexits.h).
+const NOT_HERE: i32 = 69;
 
 fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> {
     let mut build = cargo();
@@ -156,6 +197,8 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         binaries,
         metadata,
         libc,
+        // For people small, for trying soon.
+        compression: if args.debug { "gzip" } else { "xz" },
     })
 }
 

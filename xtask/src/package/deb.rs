@@ -44,7 +44,9 @@ pub(crate) fn build(making: &Making, tree: &Tree, folder: &Path) -> anyhow::Resu
 
     let package = folder.join(format!("ztna_{}_{architecture}.deb", making.version));
     run(Command::new("dpkg-deb")
-        .args(["--root-owner-group", "-Zxz", "--threads-max=1", "--build"])
+        .args(["--root-owner-group", "--threads-max=1"])
+        .arg(format!("-Z{}", making.compression))
+        .arg("--build")
         .args([&root, &package])
         // It sets every time after this one back to it, those of the folders above included.
         .env("SOURCE_DATE_EPOCH", making.epoch.to_string()))?;

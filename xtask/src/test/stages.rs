@@ -6,6 +6,7 @@
 use std::process::Command;
 
 use super::tools;
+use crate::package::{self, Trial};
 use crate::process::{self, run, say, succeeds};
 use crate::workspace::Workspace;
 
@@ -50,6 +51,11 @@ pub(crate) const STAGES: &[Stage] = &[
     ),
     stage("macos", "the workspace type-checks for macOS", macos),
     stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
+    stage(
+        "package",
+        "the .deb lives from installation to purge",
+        package,
+    ),
 ];
 
 type Run = fn(&Workspace) -> anyhow::Result<()>;
@@ -231,6 +237,17 @@ fn e2e(workspace: &Workspace) -> anyhow::Result<()> {
     run(tests
         .env("ZTNA_E2E_BIN", workspace.target().join("debug"))
         .env("ZTNA_E2E_PEERS", workspace.target().join("peers")))
+}
+
+fn package(workspace: &Workspace) -> anyhow::Result<()> {
+    tools::mmdebstrap()?;
+    match package::try_deb(workspace)? {
+        Trial::Lived => {}
+        Trial::NotHere => {
+            say("package: NOT TRIED, as this machine cannot hold a small machine; see above")
+        }
+    }
+    Ok(())
 }
 
 fn has_nextest() -> bool {

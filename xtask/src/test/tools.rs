@@ -92,3 +92,25 @@ pub(crate) fn rust_target(target: &str) -> anyhow::Result<()> {
         format!("Rust's standard library for {target} is missing: run `rustup target add {target}`")
     })
 }
+
+/// Installs what makes a clean Debian, if this is a Debian and root's to change.
+///
+/// # Errors
+/// If the package cannot be installed.
+pub(crate) fn mmdebstrap() -> anyhow::Result<()> {
+    let may_install = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+        && succeeds(Command::new("apt-get").arg("--version"));
+    if succeeds(Command::new("mmdebstrap").arg("--version")) || !may_install {
+        return Ok(());
+    }
+    say(
+        "installing the Debian package mmdebstrap: it makes the clean root in which the .deb is tried",
+    );
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.arg("-qq").args(arguments);
+        run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update"])?;
+    apt(&["install", "--yes", "--no-install-recommends", "mmdebstrap"])
+}
