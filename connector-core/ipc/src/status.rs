@@ -34,7 +34,7 @@ pub struct Status {
     /// The decision log, and how far it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordsReport>,
-    /// The control plane's URL.
+    /// The control plane's URL; empty where it is not the reader's to know.
     pub control_plane: String,
     /// Whether the control plane answered when it was last asked.
     pub control_plane_reachable: bool,

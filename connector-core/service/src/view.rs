@@ -136,10 +136,8 @@ impl View {
         }
     }
 
-    /// Returns what users see while somebody else is signed in: that the service runs.
-    pub(crate) fn status_for_strangers(&self) -> Status {
-        let snapshot = Arc::clone(&self.snapshot.borrow());
-        let organisation = snapshot.organisation.as_ref();
+    /// Returns what users see while somebody else is signed in: that the service runs, and no more.
+    pub(crate) fn status_for_strangers() -> Status {
         Status {
             standing: Standing::InUse,
             summary: Remedy {
@@ -148,8 +146,8 @@ impl View {
                     "Ask them to sign out with `ztna logout`, then run `ztna login`.".to_owned(),
                 ),
             },
-            organisation: organisation.map(|known| known.name.to_string()),
-            support: self.support(&snapshot),
+            organisation: None,
+            support: None,
             identity: None,
             trust_level: TrustLevel::Low,
             checks_unmet: 0,
@@ -157,8 +155,8 @@ impl View {
             interception: None,
             proxy: ProxyReport::default(),
             records: None,
-            control_plane: self.control_plane.to_string(),
-            control_plane_reachable: self.control.borrow().reachable,
+            control_plane: String::new(),
+            control_plane_reachable: false,
             configuration_version: None,
             configuration_expires_at: None,
             paused_until: None,

@@ -88,6 +88,10 @@ fn render(status: &Status, screen: Screen) -> String {
     if let Some(action) = &status.summary.action {
         text.push_str(&paragraph("  → ", action, screen));
     }
+    if status.standing == Standing::InUse {
+        // Nothing else is told.
+        return text;
+    }
     text.push('\n');
     text.push_str(&render_person(status, screen));
     text.push_str(&render_gateways(status, screen));
@@ -453,6 +457,22 @@ Service        ztnad 0.1.0
         let words: std::collections::BTreeSet<_> = all.map(|one| standing(one).1).into();
 
         assert_eq!((shapes.len(), words.len()), (all.len(), all.len()));
+    }
+
+    #[test]
+    fn of_somebody_elses_session_nothing_is_shown_but_that_there_is_one() {
+        let mut status = connected();
+        status.standing = Standing::InUse;
+        status.organisation = None;
+        status.summary = Remedy {
+            message: "Somebody else is signed in.".into(),
+            action: Some("Ask them to sign out.".into()),
+        };
+
+        assert_eq!(
+            render(&status, SCREEN),
+            "□ In use by somebody else\n  Somebody else is signed in.\n  → Ask them to sign out.\n"
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub(super) fn blocks(model: &Model, texts: &Texts) -> Vec<Block> {
         if let Some(organisation) = &status.organisation {
             facts.push((texts.say("fact-organisation"), one_line(organisation)));
         }
-        facts.push((texts.say("fact-server"), one_line(&status.control_plane)));
+        if !status.control_plane.is_empty() {
+            facts.push((texts.say("fact-server"), one_line(&status.control_plane)));
+        }
         if let Some(version) = status.configuration_version {
             facts.push((texts.say("fact-configuration"), version.to_string()));
         }

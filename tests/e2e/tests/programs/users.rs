@@ -51,7 +51,15 @@ fn a_session_on_the_machines_service_is_its_owners_alone() {
         (0, &Value::from("in_use")),
         "{seen}"
     );
-    for secret in ["alice", "wiki", "hq", "100.64."] {
+    for secret in [
+        "alice",
+        "wiki",
+        "hq",
+        "100.64.",
+        "Corp",
+        "corp.test",
+        "127.0.0.1",
+    ] {
         assert!(!seen.to_string().contains(secret), "{secret}: {seen}");
     }
     for verb in [

@@ -10,6 +10,7 @@ use super::super::connection::Connection;
 use super::super::rights::{Caller, Role};
 use super::Answering;
 use crate::adapters::tunnelling::Tunnel;
+use crate::view::View;
 
 /// Sends the status; with `follow`, again at each change until the front-end goes.
 pub(super) async fn status(
@@ -21,7 +22,7 @@ pub(super) async fn status(
     let view = &answering.view;
     // Whose the session is may change meanwhile.
     let status = || match answering.role(caller) {
-        Role::Stranger => view.status_for_strangers(),
+        Role::Stranger => View::status_for_strangers(),
         Role::Administrator | Role::Owner | Role::Visitor => view.status(),
     };
     let mut shown = status();
