@@ -126,8 +126,19 @@ echo "of $(wc -l <answers.log) answers, the longest pause between two was $pause
 # Two seconds are the aim; how long it takes on a busy machine is no test.
 [ "$pause" -le 10000 ] || fail "an upgrade took the wiki away"
 
-# The service is stuck: systemd notices.
+# A group may talk to the service, and nobody else.
 mkdir -p /run/systemd/system/ztnad.service.d
+printf '[Service]\nRuntimeDirectoryMode=0750\n' >/run/systemd/system/ztnad.service.d/group.conf
+systemctl daemon-reload
+systemctl restart ztnad.service
+until_so "the service is back" "ztna status --check live"
+setpriv --reuid=65534 --regid=65534 --groups "$(id -g ztna)" ztna status >member.txt 2>&1 || fail "the group is kept out: $(cat member.txt)"
+setpriv --reuid=65534 --regid=65534 --clear-groups ztna status >other.txt 2>&1 && fail "others may talk to the service"
+grep -q "not permitted\|Permission denied\|may not" other.txt || fail "others are told something else: $(cat other.txt)"
+echo "with a group, others are kept out: $(head -n 1 other.txt)"
+rm /run/systemd/system/ztnad.service.d/group.conf
+
+# The service is stuck: systemd notices.
 printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/ztnad.service.d/try.conf
 systemctl daemon-reload
 systemctl restart ztnad.service
