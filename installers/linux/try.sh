@@ -112,7 +112,7 @@ boot=$!
 inside() {
   local first
   first=$(pgrep -P "$boot")
-  nsenter -t "$first" --net --mount --pid --uts --ipc --cgroup --root --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"
+  nsenter -t "$first" --net --mount --pid --uts --ipc --cgroup --root --wd=/ env -i -C / PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"
 }
 for _ in $(seq 300); do
   state=$(inside systemctl is-system-running 2>/dev/null || true)
