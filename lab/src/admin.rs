@@ -121,6 +121,7 @@ fn router(levers: Arc<Levers>) -> Router {
         .route("/lab/sessions/{id}/revoke", post(revoke_session))
         .route("/lab/gateways/{id}/{verb}", post(switch_gateway))
         .route("/lab/configuration", post(publish))
+        .route("/lab/control-plane/away", post(leave))
         .route("/lab/enrolment-tokens", post(make_token))
         .route("/lab/overrides", post(make_override))
         .route("/lab/pdp", post(interfere))
@@ -228,6 +229,16 @@ async fn switch_gateway(
 
 async fn publish(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refusal> {
     levers.publish(|_| {})
+}
+
+async fn leave(
+    State(levers): State<Arc<Levers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let is_away: bool = read(&headers, body).await?;
+    levers.config.control_plane.set_away(is_away);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn make_token(State(levers): State<Arc<Levers>>) -> Result<Json<Value>, Refusal> {

@@ -10,12 +10,14 @@ mod policies;
 mod records;
 mod sessions;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Json, Router};
@@ -84,6 +86,7 @@ impl ControlPlane {
             base,
             clock: config.clock,
             id_tokens: config.id_tokens,
+            is_away: AtomicBool::new(false),
             records: Mutex::default(),
             ruling: config.ruling,
             sessions: config.sessions,
@@ -99,6 +102,11 @@ impl ControlPlane {
     #[must_use]
     pub fn base(&self) -> &Url {
         &self.plane.base
+    }
+
+    /// Refuses everybody with 503 from now on, also those who wait, or answers again.
+    pub fn set_away(&self, is_away: bool) {
+        self.plane.is_away.store(is_away, Ordering::Relaxed);
     }
 
     /// Returns the decision logs that hosts have handed over.
@@ -145,6 +153,8 @@ struct Plane {
     admission: Mutex<Admission>,
     assertions: Mutex<Assertions>,
     id_tokens: IdTokens,
+    /// It answers nobody, as if something before it were broken.
+    is_away: AtomicBool,
     records: Mutex<Records>,
     ruling: Arc<Ruling>,
     sessions: Arc<Sessions>,
@@ -184,7 +194,29 @@ fn router(plane: Arc<Plane>) -> Router {
                 "See docs/control-plane.openapi.yaml for what can.",
             )
         })
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&plane),
+            answer_unless_away,
+        ))
         .with_state(plane)
+}
+
+async fn answer_unless_away(
+    State(plane): State<Arc<Plane>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer = next.run(request).await;
+    // Looked at last: a request may have waited for long.
+    if !plane.is_away.load(Ordering::Relaxed) {
+        return answer;
+    }
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The control plane is away",
+        "Try again later.",
+    )
+    .into_response()
 }
 
 async fn discover(State(plane): State<Arc<Plane>>) -> Result<Json<Discovery>, Refusal> {

@@ -99,6 +99,8 @@ pub struct Counts {
     pub malformed: u64,
     /// Answers that were replaced by a canned one.
     pub replaced: u64,
+    /// Requests that carried several questions.
+    pub together: u64,
 }
 
 #[derive(Debug)]
@@ -197,6 +199,7 @@ impl Point {
         items: Vec<Result<Evaluation, Malformed>>,
         semantic: Semantic,
     ) -> Vec<Decision> {
+        self.counts().together += u64::from(items.len() > 1);
         let mut decisions = Vec::with_capacity(items.len());
         for item in items {
             let decision = match item {

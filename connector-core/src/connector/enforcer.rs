@@ -417,6 +417,13 @@ impl Enforcer {
                 self.forget(&first);
             }
         }
+        // The policy has spoken: a short lease is to be renewed in its own time.
+        if let Answer::Granted(grant) = &answer
+            && grant.lapse != Lapse::Offline
+            && let Some(live) = self.live.get_mut(&flow)
+        {
+            live.retry_at = Moment::default();
+        }
         // Nobody keeps an answer to a flow that is still being asked about.
         let live = self.live.get(&flow);
         let renewal = live.and_then(|live| answer.renewal(live));

@@ -148,7 +148,7 @@ async fn answers_are_disturbed_and_counted() {
     let counts = json_of(client().get(url).send().await.unwrap()).await;
     assert_eq!(
         counts,
-        json!({"permits": 0, "denials": 0, "malformed": 2, "replaced": 1})
+        json!({"permits": 0, "denials": 0, "malformed": 2, "replaced": 1, "together": 0})
     );
 }
 

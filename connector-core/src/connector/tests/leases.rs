@@ -18,6 +18,26 @@ fn the_policys_lease_counts_if_it_is_shorter_than_the_resources() {
 }
 
 #[test]
+fn a_lease_that_is_shorter_than_the_pause_between_tries_is_renewed_again_and_again() {
+    for lease in [1, 2, 5, 6] {
+        let wanted = |decision: &mut Decision| decision.lease = Some(seconds(lease));
+        let mut world = World::signed_in();
+        let permit = world.open_with(&wiki(80), wanted);
+        let end = world.now.moment + seconds(40);
+
+        while world.now.moment < end {
+            world.sleep(Duration::from_millis(250));
+            world.measure(Finding::Pass);
+            while let Some(attempt) = world.evaluations.pop() {
+                world.answer(attempt, permitted(wanted));
+            }
+            let live = world.access.review(&permit, world.now.moment);
+            assert!(live.is_ok(), "{lease} s: {live:?}");
+        }
+    }
+}
+
+#[test]
 fn a_flow_is_put_to_the_policy_when_its_time_window_ends_and_a_no_ends_it() {
     let mut world = World::signed_in();
     let closing = world.now.wall + seconds(40);

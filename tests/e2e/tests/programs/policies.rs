@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::curl::Curl;
+use e2e::curl::{Curl, Form};
 use e2e::lab::Lab;
 use e2e::scene::Scene;
 use e2e::service::Connector;
@@ -204,6 +204,118 @@ fn what_a_hostile_control_plane_offers_is_not_followed_and_written_down() {
     assert!(count >= MISLEADING.len() as u64, "{rejected:?}");
     // A line at once, one for each minute after it, and one for the rest.
     assert!(rejected.len() < MISLEADING.len(), "{rejected:?}");
+}
+
+#[test]
+fn wherever_it_is_decided_the_record_is_the_same() {
+    let remote = recorded_with("same-remote", "remote");
+    for (name, mode) in [
+        ("same-proximity", "proximity"),
+        ("same-both", "proximity-then-remote"),
+    ] {
+        let here = recorded_with(name, mode);
+        for (record, expected) in here.iter().zip(&remote) {
+            assert_eq!(record, expected, "{mode}");
+        }
+    }
+}
+
+/// Makes the same requests for access, and returns their records without what [`strip`] takes out.
+fn recorded_with(name: &'static str, mode: &str) -> Vec<Value> {
+    let scene = Scene::new(name);
+    let lab = Lab::start_with(&scene, "lab", &["--policy-mode", mode]);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+    let curl = Curl::through(&scene, &connector.proxy());
+    // Until the policies are there, the service decides that nobody can decide.
+    until("something that can decide", DEADLINE, || {
+        let (exit, _) = connector.ask(&["why", "echo.corp.test:7"]);
+        (exit == 0).then_some(())
+    });
+
+    assert_eq!(curl.get(WIKI).status, 200);
+    for refused in ["payroll", "nowhere"] {
+        let url = format!("http://{refused}.corp.test/");
+        assert_ne!(curl.get(&url).status, 200, "{mode}: {refused}");
+    }
+    let targets = ["wiki", "payroll", "nowhere"].map(|name| format!("{name}.corp.test:80"));
+    let decided_here = mode != "remote";
+    until("a record of each", DEADLINE, || {
+        let records = connector.decision_log();
+        let of = |target: &String| {
+            let mut records = records.iter();
+            records.find(|record| record["unmapped"]["target"] == **target)
+        };
+        let mut found = Vec::new();
+        for target in &targets {
+            found.push(of(target)?.clone());
+        }
+        let commit = &found[0]["unmapped"]["commit"];
+        assert_eq!(commit.is_string(), decided_here, "{mode}: {found:?}");
+        found.iter_mut().for_each(strip);
+        Some(found)
+    })
+}
+
+/// Takes out of a record who decided, how long that took, ids and times.
+fn strip(record: &mut Value) {
+    // The lab's server explains by the person's groups; Cedar has the words that stand in a policy.
+    let in_its_words = if record["unmapped"]["decided_by"] == "pdp" {
+        ["/status_detail", "/unmapped/reason_admin"].as_slice()
+    } else {
+        &[]
+    };
+    let varying = [
+        "/time",
+        "/start_time",
+        "/end_time",
+        "/metadata",
+        "/device/uid",
+        "/actor/session",
+        "/actor/process/pid",
+        "/authorizations/0/policy",
+        "/unmapped/chain",
+        "/unmapped/commit",
+        "/unmapped/configuration_version",
+        "/unmapped/latency_micros",
+        "/unmapped/pdp",
+    ];
+    for varying in varying.iter().chain(in_its_words) {
+        let (parent, member) = varying.rsplit_once('/').unwrap();
+        if let Some(parent) = record.pointer_mut(parent).and_then(Value::as_object_mut) {
+            parent.remove(member);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_takes_several_questions_gets_them_together() {
+    let scene = Scene::new("together");
+    let lab = Lab::start(&scene);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+    let curl = Curl::through(&scene, &connector.proxy());
+    // More at a time than there are connections to the server, which takes its time.
+    lab.pull("pdp", &json!({"delay_ms": 200}));
+
+    let mut round = 0;
+    until("several questions in one request", LONG_DEADLINE, || {
+        round += 1;
+        let url = format!("http://r{round}-[1-60].dev.corp.test/");
+        let at_once = ["--parallel", "--parallel-immediate", "--parallel-max", "60"];
+        let _answers = curl.fetch(Form::Absolute, &url, &at_once);
+        (lab.look("decisions")["together"].as_u64()? > 0).then_some(())
+    });
+
+    let decisions = connector.read(&["decisions", "--limit", "1000"]);
+    let of_last = format!("r{round}-");
+    let decided = decisions["decisions"].as_array().unwrap().iter();
+    let mut decided: Vec<&Value> = decided
+        .filter(|it| it["target"].as_str().unwrap().starts_with(&of_last))
+        .collect();
+    assert_eq!(decided.len(), 60, "{decided:?}");
+    decided.retain(|it| it["decided_by"] != "pdp, policy staff-tools");
+    assert_eq!(decided, [] as [&Value; 0]);
 }
 
 /// What is wrong, and what people read of it.
