@@ -30,6 +30,7 @@ use crate::authzen::{Access, Decision, Difference, Granted, Opinion};
 use crate::catalogue::{Resource, ResourceId};
 use crate::configuration::Version;
 use crate::identity::{HostId, Session};
+use crate::network::NetworkKind;
 use crate::posture::Verdict;
 use crate::time::WallTime;
 use crate::trust::Acting;
@@ -59,6 +60,8 @@ pub struct Record {
     pub host: Option<HostId>,
     /// In which state the device was.
     pub verdict: Verdict,
+    /// In which kind of network it was.
+    pub network: NetworkKind,
     /// Under which configuration.
     pub configuration: Option<Version>,
     /// For how many decisions it stands, if for more than its own.
@@ -238,6 +241,7 @@ impl Record {
             },
             "latency_micros": u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX),
             "trust_level": self.verdict.trust_level().as_str(),
+            "network": self.network.as_str(),
             "checks": self.checks(),
             "checks_unmet": self.verdict.unmet().iter().map(|check| check.as_str()).collect::<Vec<_>>(),
         });
@@ -521,6 +525,7 @@ mod tests {
             session: None,
             host: None,
             verdict: Verdict::default(),
+            network: NetworkKind::Unknown,
             configuration: None,
             repetition: None,
         }

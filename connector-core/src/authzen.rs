@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::access::{Denial, Destination, Reason};
 use crate::catalogue::Resource;
 use crate::identity::{Assurance, HostId, Person, SessionId};
+use crate::network::NetworkKind;
 use crate::posture::Verdict;
 use crate::time::WallTime;
 use crate::trust::Acting;
@@ -39,6 +40,8 @@ pub struct AccessRequest {
     pub acting: Acting,
     /// The resource that this belongs to.
     pub resource: Arc<Resource>,
+    /// From which kind of network; a policy server is not told.
+    pub network: NetworkKind,
     /// When.
     pub time: WallTime,
 }
@@ -459,6 +462,7 @@ mod tests {
             assurance: None,
             host: None,
             verdict: Verdict::default(),
+            network: NetworkKind::Unknown,
             flow: Flow {
                 protocol: Protocol::IcmpEcho,
                 workload: Workload::Known(Arc::new(program)),

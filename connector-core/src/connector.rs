@@ -7,6 +7,7 @@ mod pausing;
 mod publishing;
 mod refusals;
 mod rejecting;
+mod roaming;
 mod signalling;
 mod signing_in;
 mod trusting;
@@ -20,6 +21,7 @@ use crate::audit::{DecidedBy, Outcome, PleaRecord, Pleading, Record, ResumedBy};
 use crate::authzen::Decision;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
+use crate::network::NetworkKind;
 use crate::pausing::PauseRules;
 use crate::posture::{Check, Facts, Verdict};
 use crate::time::{Moment, Now};
@@ -74,6 +76,7 @@ struct Known {
     signing_in: SigningIn,
     signalling: Signalling,
     verdict: Verdict,
+    network: NetworkKind,
 }
 
 impl Connector {
@@ -121,7 +124,7 @@ impl Connector {
             }
             Event::FlowRefused { flow, denial } => self.note_refused(flow, denial, now),
             Event::HostEnrolled(host) => self.known.host = Some(host),
-            Event::NetworkChanged => self.renew_all(now),
+            Event::NetworkChanged(kind) => self.note_network(kind, now),
             Event::OverrideRefused { problem } => self.refuse_override(problem, now),
             Event::Overridden { grant, reason } => self.pause_by_code(grant, reason, now),
             Event::PauseRulesChanged { rules, keys } => self.set_pause_rules(rules, keys, now),
@@ -398,6 +401,7 @@ impl Connector {
             session: self.known.signing_in.shared_session().cloned(),
             host: self.known.host.clone(),
             verdict: self.known.verdict.clone(),
+            network: self.known.network,
             configuration: self.known.configuration.as_ref().map(|known| known.version),
             repetition: None,
         }
@@ -531,14 +535,6 @@ impl Connector {
             None => self.enforcer.clear(),
         }
     }
-
-    /// Asks again in another network, where the policy may be out of reach for a
-    /// moment: nothing ends unless it says no.
-    fn renew_all(&mut self, now: Now) {
-        if let Some(grounds) = self.known.grounds(&self.trusting, now) {
-            self.enforcer.renew_all(&grounds, &mut self.effects);
-        }
-    }
 }
 
 impl Known {
@@ -563,6 +559,7 @@ impl Known {
             policy: &self.configuration.as_ref()?.policy,
             host: self.host.as_ref(),
             verdict: &self.verdict,
+            network: self.network,
             now,
         })
     }
@@ -574,6 +571,7 @@ impl Known {
             concealed: &self.concealed,
             host: self.host.as_ref(),
             verdict: &self.verdict,
+            network: self.network,
             trusting,
             now,
         })

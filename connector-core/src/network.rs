@@ -1,8 +1,35 @@
-//! Address prefixes, and the ones that no document may claim.
+//! Networks: what kind the device is in, address prefixes, and the ones that no document may claim.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+/// What kind of network the device is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// A mobile network.
+    Cellular,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+    /// A cable.
+    Wired,
+    /// A wireless network.
+    Wireless,
+}
+
+impl NetworkKind {
+    /// Returns the word used in policies and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cellular => "cellular",
+            Self::Unknown => "unknown",
+            Self::Wired => "wired",
+            Self::Wireless => "wireless",
+        }
+    }
+}
 
 /// A set of addresses that share their first bits, as in `10.20.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

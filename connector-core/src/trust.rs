@@ -14,6 +14,7 @@ use crate::access::{Denial, Workload};
 use crate::audit::Said;
 use crate::catalogue::ResourceId;
 use crate::identity::{Assurance, HostId, Person, SessionId};
+use crate::network::NetworkKind;
 use crate::posture::{TrustLevel, Verdict};
 use crate::time::WallTime;
 
@@ -114,6 +115,8 @@ pub struct TrustRequest {
     pub verdict: Verdict,
     /// What is wanted.
     pub wish: Arc<Wish>,
+    /// From which kind of network.
+    pub network: NetworkKind,
     /// When.
     pub time: WallTime,
 }

@@ -311,6 +311,7 @@ fn request(number: usize) -> AccessRequest {
         assurance: None,
         host: Some("laptop".into()),
         verdict: connector_core::posture::Verdict::default(),
+        network: connector_core::network::NetworkKind::Unknown,
         flow: Flow {
             destination: Destination::Name(HOST.parse().unwrap_or_else(|_| unreachable!("{HOST}"))),
             protocol: Protocol::Tcp(80),

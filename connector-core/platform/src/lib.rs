@@ -16,6 +16,7 @@ pub mod executable;
 pub mod instance;
 #[cfg(feature = "system")]
 pub mod managed;
+pub mod network;
 pub mod owner;
 pub mod paths;
 pub mod private;

@@ -130,6 +130,7 @@ fn request(number: usize) -> AccessRequest {
         assurance: None,
         host: Some("laptop".into()),
         verdict: Verdict::default(),
+        network: connector_core::network::NetworkKind::Unknown,
         flow: Flow {
             destination: Destination::Address([10, 0, 0, 1].into()),
             protocol: Protocol::Tcp(443),

@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::snapshot::{Action, Bucket, Snapshot};
 
 pub use self::explanation::{Candidate, Explanation, Outcome};
-pub use self::facts::{Circumstances, Network, Subject, Unanswerable};
+pub use self::facts::{Circumstances, Subject, Unanswerable};
 pub(crate) use self::facts::{Facts, Standing};
 
 impl Snapshot {

@@ -7,6 +7,7 @@ use connector_core::access::{Destination, Flow, Program, Protocol, Workload};
 use connector_core::authzen::AccessRequest;
 use connector_core::catalogue::{Ports, Resource};
 use connector_core::identity::{Assurance, Person};
+use connector_core::network::NetworkKind;
 use connector_core::posture::{Check, Facts, Finding, Measurement, Verdict};
 use connector_core::time::{Moment, WallTime};
 
@@ -20,6 +21,7 @@ pub(crate) struct Asked {
     pub(crate) time: WallTime,
     pub(crate) assured: bool,
     pub(crate) host: Option<&'static str>,
+    pub(crate) network: NetworkKind,
 }
 
 impl Default for Asked {
@@ -32,6 +34,7 @@ impl Default for Asked {
             time: at("12:00"),
             assured: false,
             host: Some("laptop"),
+            network: NetworkKind::Unknown,
         }
     }
 }
@@ -63,6 +66,7 @@ impl Asked {
             }),
             host: self.host.map(Into::into),
             verdict: verdict(&self.findings),
+            network: self.network,
             flow: Flow {
                 destination: Destination::Name("wiki.corp.test".parse().unwrap()),
                 protocol: self.protocol,

@@ -36,7 +36,7 @@ fn facts_of(
 ) -> Result<Facts, Unanswerable> {
     let (action, resource, described) = about(&request.wish, subject)?;
     let mut facts = Facts::new(action, subject, standing, vec![resource], described)?;
-    facts.surround(standing, request.time, circumstances)?;
+    facts.surround(standing, (request.time, request.network), circumstances)?;
     let seconds = i64::try_from(request.wish.duration().as_secs()).unwrap_or(i64::MAX);
     facts.say("seconds", RestrictedExpression::new_long(seconds));
     match &*request.wish {
@@ -231,6 +231,7 @@ mod tests {
             host: request.host,
             verdict: request.verdict,
             wish: Arc::new(wish),
+            network: request.network,
             time: at("12:00"),
         };
         let subject = Subject::of_wish(&request).unwrap();

@@ -12,6 +12,7 @@ pub(crate) mod interception;
 pub(crate) mod keys;
 pub(crate) mod managing;
 pub(crate) mod measuring;
+pub(crate) mod networking;
 pub(crate) mod pdp;
 pub(crate) mod policies;
 pub(crate) mod proxying;

@@ -22,6 +22,7 @@ use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing, Sealers};
 use crate::adapters::managing::{self, Managing};
 use crate::adapters::measuring::Measuring;
+use crate::adapters::networking;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::policies::{self, Concealing, Policies};
 use crate::adapters::proxying::Gate;
@@ -130,6 +131,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         orders,
     };
     let front_ends = front_ends::start(listener, answering);
+    let network = networking::watch(events.clone());
     let stop = stop_on_signal(events.clone())?;
     tracing::info!("The service is ready");
 
@@ -149,7 +151,8 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     };
     driver::run(connector, queue, order_queue, adapters).await;
 
-    drop((stop, front_ends, shipping, policies, control, managing));
+    drop((stop, network, front_ends));
+    drop((shipping, policies, control, managing));
     proxy.stop().await;
     tracing::info!("The service has stopped");
     Ok(())

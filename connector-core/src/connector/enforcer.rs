@@ -24,6 +24,7 @@ use crate::authzen::{AccessRequest, Decision};
 use crate::catalogue::{Lookup, Resource};
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Session};
+use crate::network::NetworkKind;
 use crate::posture::Verdict;
 use crate::time::{Moment, Now};
 use crate::trust::Acting;
@@ -36,6 +37,7 @@ pub(super) struct Grounds<'a> {
     pub(super) concealed: &'a Concealed,
     pub(super) host: Option<&'a HostId>,
     pub(super) verdict: &'a Verdict,
+    pub(super) network: NetworkKind,
     pub(super) trusting: &'a Trusting,
     pub(super) now: Now,
 }
@@ -61,6 +63,7 @@ impl Grounds<'_> {
             session: Some(Arc::clone(self.session)),
             host: self.host.cloned(),
             verdict: self.verdict.clone(),
+            network: self.network,
             configuration: Some(self.configuration.version),
             repetition: None,
         }
@@ -352,6 +355,7 @@ impl Enforcer {
             flow,
             acting,
             resource,
+            network: grounds.network,
             time: grounds.now.wall,
         });
         self.asked.insert(request.flow.clone(), attempt);

@@ -11,6 +11,7 @@ use crate::authzen::{AccessRequest, Decision, StepUp};
 use crate::catalogue::Catalogue;
 use crate::configuration::{Configuration, IdentityProvider, PolicyPlan, Signals};
 use crate::identity::{HostId, Owner, Session, SessionId};
+use crate::network::NetworkKind;
 use crate::overriding::OverrideGrant;
 use crate::pausing::PauseRules;
 use crate::posture::{Check, Measurement};
@@ -55,8 +56,8 @@ pub enum Event {
     },
     /// The control plane admitted this host.
     HostEnrolled(HostId),
-    /// The machine is in another network, or has other addresses.
-    NetworkChanged,
+    /// The machine is in another network, or has other addresses; of which kind the network is now.
+    NetworkChanged(NetworkKind),
     /// A code of the company switched the connector off.
     Overridden {
         /// What the code allows.
@@ -183,7 +184,7 @@ impl Event {
             Self::AccessPleaded(_)
             | Self::ConfigurationAccepted(_)
             | Self::HostEnrolled(_)
-            | Self::NetworkChanged
+            | Self::NetworkChanged(_)
             | Self::Overridden { .. }
             | Self::OverrideRefused { .. }
             | Self::PauseRulesChanged { .. }

@@ -4,6 +4,7 @@ mod pausing;
 mod property;
 mod refusals;
 mod rejecting;
+mod roaming;
 mod signals;
 mod trust;
 

@@ -11,6 +11,7 @@ use crate::authzen::Decision;
 use crate::catalogue::ResourceId;
 use crate::configuration::PolicyPlan;
 use crate::identity::{HostId, Session};
+use crate::network::NetworkKind;
 use crate::posture::Verdict;
 use crate::time::{Moment, Now};
 use crate::trust::{Acting, Elevated, Granted, Refused, TrustId, TrustRequest, Wish};
@@ -22,6 +23,7 @@ pub(super) struct Scene<'a> {
     pub(super) policy: &'a Arc<PolicyPlan>,
     pub(super) host: Option<&'a HostId>,
     pub(super) verdict: &'a Verdict,
+    pub(super) network: NetworkKind,
     pub(super) now: Now,
 }
 
@@ -396,6 +398,7 @@ impl Trusting {
             host: scene.host.cloned(),
             verdict: scene.verdict.clone(),
             wish: Arc::clone(&wish),
+            network: scene.network,
             time: scene.now.wall,
         };
         effects.push_back(Effect::EvaluateTrust {

@@ -11,6 +11,7 @@ use connector_core::access::Workload;
 use connector_core::authzen::AccessRequest;
 use connector_core::catalogue::{Resource, ResourceId};
 use connector_core::identity::{Assurance, HostId, Person, SessionId};
+use connector_core::network::NetworkKind;
 use connector_core::posture::{Finding, TrustLevel, Verdict};
 use connector_core::time::WallTime;
 use connector_core::trust::{Acting, TrustRequest};
@@ -20,37 +21,8 @@ use crate::snapshot::Action;
 /// What a decision rests on beside the request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// The network that the device is in.
-    pub network: Network,
     /// How long the control plane has been silent, if for too long.
     pub offline_for: Option<Duration>,
-}
-
-/// What kind of network the device is in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Network {
-    /// A mobile network.
-    Cellular,
-    /// Nobody knows.
-    #[default]
-    Unknown,
-    /// A cable.
-    Wired,
-    /// A wireless network.
-    Wireless,
-}
-
-impl Network {
-    /// Returns the word used in policies.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cellular => "cellular",
-            Self::Unknown => "unknown",
-            Self::Wired => "wired",
-            Self::Wireless => "wireless",
-        }
-    }
 }
 
 /// A person on a device in a state, as policies see them: made once, asked about often.
@@ -319,7 +291,7 @@ impl Facts {
             entities = Arc::new(all.map_err(unanswerable)?);
         }
         let mut facts = Self::about(Action::Connect, subject, vec![resource, site], entities);
-        facts.surround(standing, request.time, circumstances)?;
+        facts.surround(standing, (request.time, request.network), circumstances)?;
         let protocol = entity(&TYPES.protocol, flow.protocol.transport());
         facts.say(
             "delegated",
@@ -368,7 +340,7 @@ impl Facts {
     pub(crate) fn surround(
         &mut self,
         standing: &Standing,
-        time: WallTime,
+        (time, network): (WallTime, NetworkKind),
         circumstances: &Circumstances,
     ) -> Result<(), Unanswerable> {
         let minutes = time.unix_millis() / 60_000;
@@ -378,7 +350,7 @@ impl Facts {
         for (name, value) in &standing.context {
             self.say(name, value.clone());
         }
-        let network = entity(&TYPES.network, circumstances.network.as_str());
+        let network = entity(&TYPES.network, network.as_str());
         let offline = circumstances.offline_for.is_some();
         self.say(
             "weekday",

@@ -1,4 +1,5 @@
 use connector_core::access::Protocol;
+use connector_core::network::NetworkKind;
 use connector_core::posture::Finding;
 
 use super::*;
@@ -277,7 +278,6 @@ fn offline_only_what_policy_lets_last_that_long_is_permitted_and_for_the_rest_of
         @id("b") @offline("2h") permit(principal, action, resource == Resource::"wiki");"#;
     let after = |minutes: u64| Circumstances {
         offline_for: Some(Duration::from_secs(minutes * 60)),
-        ..Circumstances::default()
     };
     let decide = |policies, circumstances| {
         point(policies).decide(&Asked::default().request(), &circumstances)
@@ -296,6 +296,31 @@ fn offline_only_what_policy_lets_last_that_long_is_permitted_and_for_the_rest_of
     assert_eq!(late.outcome.unwrap_err().reason, Reason::Offline);
     let never = decide(&policies.replace("@offline(\"2h\")", ""), after(0));
     assert_eq!(never.outcome.unwrap_err().reason, Reason::Offline);
+}
+
+#[test]
+fn a_policy_that_asks_for_a_kind_of_network_permits_in_that_alone() {
+    let wired = r#"@id("a") permit(principal, action == Action::"connect", resource)
+        when { context.network == Network::"wired" };"#;
+    let elsewhere = [
+        NetworkKind::Cellular,
+        NetworkKind::Unknown,
+        NetworkKind::Wireless,
+    ];
+    let mut point = point(wired);
+    let mut is_permitted = |network| {
+        let asked = Asked {
+            network,
+            ..Asked::default()
+        };
+        let decision = point.decide(&asked.request(), &Circumstances::default());
+        decision.outcome.is_ok()
+    };
+
+    assert!(is_permitted(NetworkKind::Wired));
+    for network in elsewhere {
+        assert!(!is_permitted(network), "{network:?}");
+    }
 }
 
 #[test]

@@ -8,13 +8,14 @@ use connector_core::access::{Destination, Flow, Program, Protocol, Workload};
 use connector_core::authzen::AccessRequest;
 use connector_core::catalogue::{Ports, Resource};
 use connector_core::identity::{Assurance, Person};
+use connector_core::network::NetworkKind;
 use connector_core::posture::{Check, Facts, Finding, Measurement, Verdict};
 use connector_core::time::{Moment, WallTime};
 use connector_core::trust::{Acting, Elevated, TrustId};
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Expected};
-use crate::evaluation::{Circumstances, Network};
+use crate::evaluation::Circumstances;
 
 /// Reads a case.
 pub(super) fn read(number: usize, line: &str) -> Result<Case, InvalidLine> {
@@ -102,7 +103,6 @@ impl RawCase {
             _ => return Err(LineProblem::Expect(self.expect)),
         };
         let circumstances = Circumstances {
-            network: self.network()?,
             offline_for: self.offline_for.map(Duration::from_secs),
         };
         let name = if self.name.is_empty() {
@@ -123,6 +123,7 @@ impl RawCase {
     }
 
     fn request(self) -> Result<AccessRequest, LineProblem> {
+        let network = self.network()?;
         let host = self.host.as_deref().unwrap_or("app.example");
         let destination = match host.parse() {
             Ok(address) => Destination::Address(address),
@@ -191,16 +192,17 @@ impl RawCase {
                 site: self.site.as_deref().unwrap_or("hq").into(),
                 lease: Duration::from_secs(300),
             }),
+            network,
             time,
         })
     }
 
-    fn network(&self) -> Result<Network, LineProblem> {
+    fn network(&self) -> Result<NetworkKind, LineProblem> {
         match self.network.as_deref() {
-            None | Some("unknown") => Ok(Network::Unknown),
-            Some("cellular") => Ok(Network::Cellular),
-            Some("wired") => Ok(Network::Wired),
-            Some("wireless") => Ok(Network::Wireless),
+            None | Some("unknown") => Ok(NetworkKind::Unknown),
+            Some("cellular") => Ok(NetworkKind::Cellular),
+            Some("wired") => Ok(NetworkKind::Wired),
+            Some("wireless") => Ok(NetworkKind::Wireless),
             Some(other) => Err(LineProblem::Network(other.to_owned())),
         }
     }
@@ -234,7 +236,7 @@ impl RawCase {
             protocol: Some(request.flow.protocol.transport().to_owned()),
             port: request.flow.protocol.port(),
             time: Some(request.time.to_string()),
-            network: Some(case.circumstances.network.as_str().to_owned()),
+            network: Some(request.network.as_str().to_owned()),
             offline_for: case.circumstances.offline_for.map(|time| time.as_secs()),
             delegated: matches!(request.acting, Acting::Delegated(_)),
             acting_as: match &request.acting {

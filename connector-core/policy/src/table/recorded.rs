@@ -187,6 +187,7 @@ fn case(event: &Value) -> Result<Case, Unfit> {
         sha256: text("/actor/process/file/hashes/0/value"),
         ancestors: ancestors.map(|program| words(program, "path")).collect(),
         time: Some(time.to_string()),
+        network: text("/unmapped/network"),
         offline_for: at("/unmapped/offline_seconds").and_then(Value::as_u64),
         delegated: at("/unmapped/delegation").is_some(),
         acting_as: text("/unmapped/elevation/target"),
@@ -344,6 +345,7 @@ mod tests {
             })),
             host: request.host.clone(),
             verdict: request.verdict.clone(),
+            network: request.network,
             configuration: None,
             repetition: None,
         };

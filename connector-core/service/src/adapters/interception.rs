@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use connector_core::access::{AccessMap, Concealed, Permit, Reason};
 use connector_core::catalogue::Catalogue;
-use connector_core::connector::Event;
 use connector_core::name::DomainName;
 use connector_platform::private::PrivateDir;
 use connector_platform::steering::NetworkChanges;
@@ -315,11 +314,7 @@ impl Keeper {
         let mut changes = running.tunnel().changes();
         loop {
             tokio::select! {
-                () = network.next() => {
-                    running.tunnel().network_changed();
-                    // With a full queue there is enough that makes the core ask again.
-                    let _ = self.events.try_send(Event::NetworkChanged);
-                }
+                () = network.next() => running.tunnel().network_changed(),
                 changed = changes.changed() => match changed {
                     Ok(()) => self.shared.changes.send_modify(|changes| *changes += 1),
                     Err(_) => std::future::pending().await,

@@ -131,6 +131,7 @@ fn nobodys() -> Record {
         session: None,
         host: None,
         verdict: Verdict::default(),
+        network: crate::network::NetworkKind::Wireless,
         configuration: None,
         repetition: None,
     }

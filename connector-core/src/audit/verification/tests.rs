@@ -393,6 +393,7 @@ fn record() -> Record {
         session: None,
         host: None,
         verdict: Verdict::default(),
+        network: crate::network::NetworkKind::Unknown,
         configuration: None,
         repetition: None,
     }

@@ -37,6 +37,23 @@ impl Enforcer {
         }
     }
 
+    /// Puts every question that is on its way once more; the answers to those before are not
+    /// taken.
+    pub(in crate::connector) fn put_again(
+        &mut self,
+        grounds: &Grounds<'_>,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        self.asked.clear();
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            let question = Question {
+                flow: pending.request.flow.clone(),
+                process: pending.process,
+            };
+            self.evaluate(question, grounds, effects);
+        }
+    }
+
     /// Renews what is in use and about to lapse, and forgets what has lapsed.
     pub(in crate::connector) fn settle(
         &mut self,

@@ -152,7 +152,7 @@ impl Play {
                 self.oracle.comply(is_compliant, self.world.now.wall);
                 self.signal(Signal::DeviceComplianceChange { is_compliant }, &device());
             }
-            "network" => self.feed(Event::NetworkChanged),
+            "network" => self.feed(Event::NetworkChanged(NetworkKind::Unknown)),
             "pause" => self.pause_or_resume(),
             "pdp" => self.is_pdp_up = !self.is_pdp_up,
             "policy" => {

@@ -402,7 +402,7 @@ fn another_network_and_other_policies_are_reasons_to_decide_anew() {
     let _ = world.open(&wiki(80));
 
     for event in [
-        Event::NetworkChanged,
+        Event::NetworkChanged(NetworkKind::Unknown),
         Event::PolicyChanged {
             commit: "c2".into(),
         },
@@ -420,7 +420,7 @@ fn in_another_network_nothing_ends_while_the_policy_is_out_of_reach() {
     let mut world = World::signed_in();
     let permit = world.open(&wiki(80));
 
-    world.feed(Event::NetworkChanged);
+    world.feed(Event::NetworkChanged(NetworkKind::Unknown));
     let attempt = world.take_evaluation();
     world.answer(attempt, Err(PdpFailure::Unreachable));
     world.sleep_measuring(Duration::from_secs(3));

@@ -224,7 +224,7 @@ impl World {
         });
     }
 
-    fn grant(&mut self, id: &str, wish: Wish) {
+    pub(super) fn grant(&mut self, id: &str, wish: Wish) {
         self.wish(id, wish);
         let (attempt, _) = self.wishes.pop().expect("the policy was asked");
         self.feed(Event::TrustEvaluated {

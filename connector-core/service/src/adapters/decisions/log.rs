@@ -453,7 +453,7 @@ pub(crate) const FILE_LIMIT: u64 = 10 * 1024 * 1024;
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// So long after a decision it is signed at the latest, so that a quiet log is not all checkpoints.
-const SEAL_AFTER: Duration = Duration::from_secs(10);
+const SEAL_AFTER: Duration = Duration::from_secs(2);
 
 /// So many decisions are signed together at the latest, so that signing costs little for each.
 const SEAL_EVERY: u64 = 256;

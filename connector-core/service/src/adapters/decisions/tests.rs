@@ -223,7 +223,7 @@ fn checkpoints_come_after_many_decisions_and_after_a_while() {
     append(&mut log, 1);
     assert!(log.pause(Instant::now()) <= Duration::from_secs(1));
     log.settle(
-        Instant::now() + Duration::from_secs(11),
+        Instant::now() + Duration::from_secs(2),
         WallTime::from_unix_millis(1),
     );
     let later = world.verify();
@@ -381,6 +381,7 @@ fn record() -> Matter {
         session: None,
         host: None,
         verdict: Verdict::default(),
+        network: connector_core::network::NetworkKind::Unknown,
         configuration: None,
         repetition: None,
     })

@@ -42,6 +42,7 @@ pub(super) fn request(id: &str) -> AccessRequest {
         assurance: None,
         host: Some("host-1".into()),
         verdict: Verdict::default(),
+        network: connector_core::network::NetworkKind::Unknown,
         flow: Flow {
             destination: Destination::Name("wiki.corp.test".parse().unwrap()),
             protocol: Protocol::Tcp(80),

@@ -38,7 +38,6 @@ impl Point {
         let silence = now.moment.since(self.heard_at);
         let circumstances = Circumstances {
             offline_for: (silence >= OFFLINE_AFTER).then_some(silence),
-            ..Circumstances::default()
         };
         let in_force = self.in_force.as_mut()?;
         in_force

@@ -1,0 +1,5 @@
+use connector_core::network::NetworkKind;
+
+pub(super) fn kind() -> NetworkKind {
+    NetworkKind::Unknown
+}
