@@ -16,6 +16,7 @@ use crate::audit::DecidedBy;
 use crate::catalogue::{Catalogue, Lookup, Resource, ResourceId, SiteId};
 use crate::identity::Owner;
 use crate::time::Moment;
+use crate::trust::Acting;
 
 pub(crate) use self::by_flow::ByFlow;
 pub use self::denial::{Denial, Reason};
@@ -86,6 +87,8 @@ pub(crate) struct Grant {
     pub(crate) offline_until: Moment,
     /// Why live flows end with the lease, if they do.
     pub(crate) lapse: Lapse,
+    /// In whose name it was given.
+    pub(crate) acting: Acting,
 }
 
 /// Why a permission runs out.
@@ -556,6 +559,7 @@ mod tests {
             window_ends: None,
             offline_until: lease_ends,
             lapse: Lapse::NotRenewed,
+            acting: Acting::Oneself,
         })
     }
 

@@ -371,11 +371,11 @@ impl Connector {
     }
 
     fn note_closed(&mut self, flow: &Flow, cut: Option<Denial>, now: Now) {
-        self.enforcer.handle_closed(flow);
+        let acting = self.enforcer.handle_closed(flow);
         if let Some(denial) = cut {
             let decided_by = self.enforcer.refused_by(flow, &denial);
             let record = self.record(flow.clone(), Outcome::Revoked(denial), decided_by, now);
-            self.record_all([record]);
+            self.record_all([Record { acting, ..record }]);
         }
     }
 

@@ -99,6 +99,8 @@ struct Live {
     connections: usize,
     /// When a renewal that failed is tried again.
     retry_at: Moment,
+    /// In whose name they were permitted last.
+    acting: Acting,
 }
 
 /// A question on its way to an answer.
@@ -209,8 +211,8 @@ impl Enforcer {
         }
         let judged = match outcome {
             Ok(decision) => {
-                let ends = pending.acting_ends;
-                judge(decision, resource, ends, grounds, &mut self.latest)
+                let context = (&pending.request.acting, pending.acting_ends);
+                judge(decision, resource, context, grounds, &mut self.latest)
             }
             Err(failure) => {
                 let before = self.answers.get(flow);
@@ -258,21 +260,30 @@ impl Enforcer {
             live.connections += 1;
             return;
         }
+        let acting = match self.answers.get(flow) {
+            Some(Answer::Granted(grant)) => grant.acting.clone(),
+            Some(Answer::Refused { .. } | Answer::Reviewing { .. }) | None => Acting::Oneself,
+        };
         let live = Live {
             connections: 1,
+            acting,
             ..Live::default()
         };
         self.live.insert(flow.clone(), live);
         self.plan(flow.clone());
     }
 
-    pub(super) fn handle_closed(&mut self, flow: &Flow) {
-        if let Some(live) = self.live.get_mut(flow) {
-            live.connections -= 1;
-            if live.connections == 0 {
-                self.live.remove(flow);
-            }
+    /// Counts a connection less, and returns in whose name it was permitted.
+    pub(super) fn handle_closed(&mut self, flow: &Flow) -> Acting {
+        let Some(live) = self.live.get_mut(flow) else {
+            return Acting::Oneself;
+        };
+        let acting = live.acting.clone();
+        live.connections -= 1;
+        if live.connections == 0 {
+            self.live.remove(flow);
         }
+        acting
     }
 
     fn take_pending(&mut self, attempt: Attempt) -> Option<Pending> {
@@ -423,10 +434,12 @@ impl Enforcer {
         }
         // The policy has spoken: a short lease is to be renewed in its own time.
         if let Answer::Granted(grant) = &answer
-            && grant.lapse != Lapse::Offline
             && let Some(live) = self.live.get_mut(&flow)
         {
-            live.retry_at = Moment::default();
+            live.acting = grant.acting.clone();
+            if grant.lapse != Lapse::Offline {
+                live.retry_at = Moment::default();
+            }
         }
         // Nobody keeps an answer to a flow that is still being asked about.
         let live = self.live.get(&flow);

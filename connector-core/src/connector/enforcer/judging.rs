@@ -10,6 +10,7 @@ use crate::authzen::Decision;
 use crate::catalogue::Resource;
 use crate::connector::PdpFailure;
 use crate::time::Moment;
+use crate::trust::Acting;
 
 /// What follows from the policy's word, or from its silence.
 #[derive(Debug)]
@@ -53,11 +54,12 @@ impl Latest {
     }
 }
 
-/// Judges what the policy said; `ends` is when the consent or the elevation ends that it rests on.
+/// Judges what the policy said to `acting`; `ends` is when the consent or the elevation ends that
+/// it rests on.
 pub(super) fn judge(
     mut decision: Decision,
     resource: &Arc<Resource>,
-    ends: Option<Moment>,
+    (acting, ends): (&Acting, Option<Moment>),
     grounds: &Grounds<'_>,
     latest: &mut Latest,
 ) -> Judged {
@@ -98,6 +100,7 @@ pub(super) fn judge(
         window_ends: window.map(|window| now + window),
         offline_until: now + offline.unwrap_or_default().min(most),
         lapse: Lapse::NotRenewed,
+        acting: acting.clone(),
     };
     Judged::Keep(Kept {
         answer: Answer::Granted(latest.grant(grant)),

@@ -113,6 +113,30 @@ fn an_elevation_ends_when_the_policy_no_longer_permits_it_in_this_state() {
 }
 
 #[test]
+fn the_record_of_a_cut_names_the_context_that_the_connection_was_permitted_in() {
+    let mut world = World::signed_in();
+    world.grant("e-1", elevation());
+    let permit = world.open(&wiki(80));
+    world.records.clear();
+
+    world.feed(Event::TrustRevoked(TrustId::from("e-1")));
+    let attempt = world.take_evaluation();
+    world.answer(attempt, no());
+    let denial = world.access.review(&permit, world.now.moment).unwrap_err();
+    world.feed(Event::FlowClosed {
+        flow: wiki(80),
+        cut: Some(denial),
+    });
+
+    let cut = world.records.pop().unwrap();
+    assert!(matches!(cut.outcome, Outcome::Revoked(_)));
+    assert!(matches!(
+        cut.acting,
+        Acting::Elevated(elevated) if &*elevated.target == "carol"
+    ));
+}
+
+#[test]
 fn an_elevation_that_nobody_decides_about_again_ends() {
     let mut world = World::signed_in();
     world.grant("e-1", elevation());
