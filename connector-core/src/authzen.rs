@@ -334,13 +334,13 @@ fn decision_of(answer: Value) -> Result<Decision, Malformed> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the policy server's answer is no decision: {problem}")]
 pub struct Malformed {
-    problem: String,
+    problem: Arc<str>,
 }
 
 impl Malformed {
-    fn new(problem: impl Into<String>) -> Self {
+    fn new(problem: impl AsRef<str>) -> Self {
         Self {
-            problem: problem.into(),
+            problem: printable(problem.as_ref()),
         }
     }
 }
@@ -380,9 +380,7 @@ fn seconds(context: &Map<String, Value>, member: &str) -> Result<Option<Duration
         Some(value) => value
             .as_u64()
             .map(|seconds| Some(Duration::from_secs(seconds)))
-            .ok_or_else(|| Malformed {
-                problem: format!("its {member} is no whole number of seconds"),
-            }),
+            .ok_or_else(|| Malformed::new(format!("its {member} is no whole number of seconds"))),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The same requests decided in three ways: by a central decision point for each request, by a permit that is cached
-//! for its lease, and by the policies on the device.
+//! The same requests decided in three ways: by a gateway that asks a central decision point about each request, by a
+//! permit that is cached for its lease, and by the policies on the device.
 //!
 //! ```text
 //! three_ways PDP ADMIN
@@ -10,8 +10,8 @@
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connector_core::access::{
@@ -42,22 +42,26 @@ fn main() -> Outcome<()> {
     let admin = arguments.next().ok_or("the admin's URL is missing")?;
     let rules = Company::built_in().rules;
     let requests: Vec<AccessRequest> = (0..REQUESTS).map(request).collect();
+    let gateway = gateway(Server::connect(&pdp)?, requests.clone())?;
     let figures = json!({
-        "classic": classic(&pdp, &requests)?,
+        "classic": classic(gateway)?,
         "lease": lease(&pdp, &requests)?,
         "proximity": proximity(&rules, &requests)?,
-        "classic_gap_ms": classic_gap(&pdp, &admin, &rules, &requests)?,
+        "classic_gap_ms": classic_gap(gateway, &admin, &rules)?,
         "proximity_gap_ms": proximity_gap(&rules, &requests)?,
     });
     writeln!(std::io::stdout(), "{figures}")?;
     Ok(())
 }
 
-/// Asks the server each time, over one connection; cold is the first request of a new one.
-fn classic(pdp: &str, requests: &[AccessRequest]) -> Outcome<Value> {
-    let mut server = Server::connect(pdp)?;
-    let warm = timed(ROUNDS_REMOTE, requests, |request| server.decide(request))?;
-    let cold = timed(1, requests, |request| Server::connect(pdp)?.decide(request))?;
+/// Goes through the gateway each time, over one connection; cold is the first request of a new one.
+fn classic(gateway: SocketAddr) -> Outcome<Value> {
+    let numbers: Vec<u32> = (0..REQUESTS).collect();
+    let mut client = Client::connect(gateway)?;
+    let warm = timed(ROUNDS_REMOTE, &numbers, |number| client.request(*number))?;
+    let cold = timed(1, &numbers, |number| {
+        Client::connect(gateway)?.request(*number)
+    })?;
     Ok(summary(warm, cold))
 }
 
@@ -116,21 +120,21 @@ fn proximity(rules: &[Rule], requests: &[AccessRequest]) -> Outcome<Value> {
     Ok(summary(warm, cold))
 }
 
-/// From the order that takes the permission away, as it is sent, to the first answer that denies, with requests
+/// From the order that takes the permission away, as it is sent, to the first request that is refused, with requests
 /// sent one after the other meanwhile.
-fn classic_gap(pdp: &str, admin: &str, rules: &[Rule], requests: &[AccessRequest]) -> Outcome<f64> {
+fn classic_gap(gateway: SocketAddr, admin: &str, rules: &[Rule]) -> Outcome<f64> {
     let without: Vec<&Rule> = rules.iter().filter(|rule| !opens(rule)).collect();
     let (open, shut) = (json!(rules).to_string(), json!(without).to_string());
     let mut gaps = Vec::new();
-    for request in requests.iter().cycle().take(GAPS) {
-        let mut server = Server::connect(pdp)?;
+    for number in (0..REQUESTS).cycle().take(GAPS) {
+        let mut client = Client::connect(gateway)?;
         let mut lever = Server::connect(admin)?;
-        if !server.decide(request)? {
+        if !client.request(number)? {
             return Err("the request is not permitted at first".into());
         }
         let begun = clock();
         lever.send("/lab/rules", &shut)?;
-        while server.decide(request)? {
+        while client.request(number)? {
             if begun.elapsed() > PATIENCE {
                 return Err("the order changes nothing".into());
             }
@@ -209,6 +213,62 @@ fn opens(rule: &Rule) -> bool {
     rule.resources.contains(RESOURCE)
 }
 
+/// Starts a gateway in front of applications, which asks `server` about each request before it answers. A request is
+/// the number of one of `requests`; the answer says whether it was let through.
+fn gateway(server: Server, requests: Vec<AccessRequest>) -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    let behind = Arc::new((Mutex::new(server), requests));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let behind = Arc::clone(&behind);
+            std::thread::spawn(move || {
+                // A connection that fails shows at its other end.
+                let _ = enforce(stream, &behind.0, &behind.1);
+            });
+        }
+    });
+    Ok(address)
+}
+
+fn enforce(
+    mut stream: TcpStream,
+    server: &Mutex<Server>,
+    requests: &[AccessRequest],
+) -> Outcome<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let mut number = [0; 4];
+        stream.read_exact(&mut number)?;
+        let number = usize::try_from(u32::from_be_bytes(number))?;
+        let request = requests.get(number).ok_or("no such request")?;
+        let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_permitted = server.decide(request)?;
+        drop(server);
+        stream.write_all(&[u8::from(is_permitted)])?;
+    }
+}
+
+/// A connection through the gateway.
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(gateway: SocketAddr) -> Outcome<Self> {
+        let stream = TcpStream::connect(gateway)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(stream))
+    }
+
+    /// Returns whether the request was let through.
+    fn request(&mut self, number: u32) -> Outcome<bool> {
+        self.0.write_all(&number.to_be_bytes())?;
+        let mut answer = [0];
+        self.0.read_exact(&mut answer)?;
+        Ok(answer == [1])
+    }
+}
+
 /// One connection that is kept alive.
 struct Server {
     host: String,
@@ -267,10 +327,10 @@ impl Server {
 }
 
 /// Times each decision alone; one that denies ends the measurement.
-fn timed(
+fn timed<T>(
     rounds: usize,
-    requests: &[AccessRequest],
-    mut decide: impl FnMut(&AccessRequest) -> Outcome<bool>,
+    requests: &[T],
+    mut decide: impl FnMut(&T) -> Outcome<bool>,
 ) -> Outcome<Vec<Duration>> {
     let mut times = Vec::with_capacity(rounds * requests.len());
     for request in (0..rounds).flat_map(|_| requests) {
@@ -304,7 +364,7 @@ fn percentile(times: &mut [Duration], share: usize) -> Duration {
 }
 
 /// The same person and application each time, from a hundred programs, so that the requests differ.
-fn request(number: usize) -> AccessRequest {
+fn request(number: u32) -> AccessRequest {
     AccessRequest {
         person: person(&["staff", "finance"]),
         session: "session".into(),
@@ -367,7 +427,7 @@ fn millis(duration: Duration) -> f64 {
 
 const RESOURCE: &str = "payroll";
 const HOST: &str = "payroll.corp.test";
-const REQUESTS: usize = 100;
+const REQUESTS: u32 = 100;
 
 /// Twenty thousand requests.
 const ROUNDS_REMOTE: usize = 200;

@@ -143,6 +143,24 @@ impl Sources {
     }
 }
 
+/// Says what is wrong with a file of settings, if anything is.
+#[cfg(feature = "testing")]
+pub(crate) fn problem(text: &str, is_managed: bool) -> Option<String> {
+    let file = Path::new("settings.toml");
+    let layer = match is_managed {
+        true => Layer::parse_managed(file, text),
+        false => Layer::parse(file, text),
+    };
+    let settings = layer.and_then(|layer| {
+        let effective = Effective {
+            layers: vec![layer, defaults(&Paths::system())?],
+            file: file.to_owned(),
+        };
+        effective.parse()
+    });
+    settings.err().map(|error| error.to_string())
+}
+
 fn defaults(paths: &Paths) -> Result<Layer, SettingsError> {
     let text = |path: &Path| Value::Text(path.display().to_string());
     Layer::from_defaults([

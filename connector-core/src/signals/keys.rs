@@ -7,6 +7,8 @@ use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::authzen::printable;
+
 /// An issuer's public keys, by key id (RFC 7517).
 ///
 /// A key says itself with which algorithm it is used; what a token's header
@@ -63,7 +65,7 @@ impl KeySet {
     pub fn parse(document: &[u8], checks: SignatureChecks) -> Result<Self, InvalidKeySet> {
         let raw: RawKeySet =
             serde_json::from_slice(document).map_err(|error| InvalidKeySet::Malformed {
-                error: error.to_string(),
+                error: printable(&error.to_string()).to_string(),
             })?;
         if raw.keys.len() > MAX_KEYS {
             return Err(InvalidKeySet::TooMany(raw.keys.len()));

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authzen::printable;
+
 /// Asks for events, and says what came of the last ones (RFC 8936 §2.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +57,7 @@ impl PollAnswer {
     pub fn parse(body: &[u8]) -> Result<Self, InvalidAnswer> {
         let answer: Self =
             serde_json::from_slice(body).map_err(|error| InvalidAnswer::Malformed {
-                error: error.to_string(),
+                error: printable(&error.to_string()).to_string(),
             })?;
         if answer.sets.len() > Self::MAX_EVENTS {
             return Err(InvalidAnswer::TooMany(answer.sets.len()));

@@ -3,6 +3,7 @@ use url::Url;
 
 use super::event;
 use super::token::is_same_issuer;
+use crate::authzen::printable;
 use crate::control::is_secure;
 
 /// Returns where an issuer describes itself (SSF 1.0 §7.2): the well-known path
@@ -177,7 +178,7 @@ fn secure(text: &str, issuer: &Url) -> Result<Url, InvalidTransmitter> {
 
 fn malformed(error: &serde_json::Error) -> InvalidTransmitter {
     InvalidTransmitter::Malformed {
-        error: error.to_string(),
+        error: printable(&error.to_string()).to_string(),
     }
 }
 

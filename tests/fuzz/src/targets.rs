@@ -1,6 +1,7 @@
 mod documents;
 mod local;
 mod policy;
+mod service;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 25] = [
     Target {
         name: "access-requests",
         run: documents::access_requests,
@@ -66,6 +67,10 @@ pub const TARGETS: [Target; 19] = [
         run: offload,
     },
     Target {
+        name: "otlp",
+        run: service::otlp,
+    },
+    Target {
         name: "override",
         run: documents::override_code,
     },
@@ -74,12 +79,20 @@ pub const TARGETS: [Target; 19] = [
         run: packets,
     },
     Target {
+        name: "permguard",
+        run: service::permguard,
+    },
+    Target {
         name: "policy-head",
         run: policy::head,
     },
     Target {
         name: "policy-object",
         run: policy::object,
+    },
+    Target {
+        name: "policy-replay",
+        run: policy::replay,
     },
     Target {
         name: "policy-store",
@@ -98,8 +111,20 @@ pub const TARGETS: [Target; 19] = [
         run: documents::revocations,
     },
     Target {
+        name: "settings",
+        run: service::settings,
+    },
+    Target {
+        name: "sign-in-redirect",
+        run: service::sign_in_redirect,
+    },
+    Target {
         name: "signals",
         run: documents::signals,
+    },
+    Target {
+        name: "signals-kept",
+        run: service::signals_kept,
     },
     Target {
         name: "transmitter",

@@ -19,6 +19,8 @@ use connector_core::trust::TrustRequest;
 use tokio::task::JoinSet;
 
 use self::deciding::Deciding;
+#[cfg(feature = "testing")]
+pub(crate) use self::permguard::read_message as read_permguard;
 use super::Events;
 use super::http::Http;
 use super::policies::Embedded;

@@ -21,6 +21,8 @@ use self::collector::Collector;
 use self::cursor::Cursor;
 pub(crate) use self::otlp::OtlpEndpoint;
 use self::otlp::OtlpLogs;
+#[cfg(feature = "testing")]
+pub(crate) use self::otlp::{export_request, rejected};
 use self::reader::{Batch, Reader};
 use super::Task;
 use super::control::{ApiError, ControlPlane, ControlState};

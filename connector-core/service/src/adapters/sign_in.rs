@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::callback::Ending;
+#[cfg(feature = "testing")]
+pub(crate) use self::callback::parse as read_redirect;
 use self::provider::{Provider, SignedIn};
 pub(crate) use self::stored::Store;
 use self::stored::{Era, StoreError, StoredSignIn};

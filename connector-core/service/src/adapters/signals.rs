@@ -18,6 +18,8 @@ use connector_core::signals::Revocation;
 use tokio::sync::watch;
 
 pub(crate) use self::kept::Kept;
+#[cfg(feature = "testing")]
+pub(crate) use self::kept::rewrite;
 use super::control::ControlState;
 use super::http::Http;
 use super::{Events, Orders, Task};
@@ -70,4 +72,11 @@ impl Signals {
             tracing::error!(%error, "What ends a stored sign-in could not be kept for the next start");
         }
     }
+}
+
+/// Says what is wrong with a stream's status, if anything is.
+#[cfg(feature = "testing")]
+pub(crate) fn status_problem(body: &[u8]) -> Option<String> {
+    let problem = stream::read_status(body).err();
+    problem.map(|problem| problem.to_string())
 }

@@ -109,6 +109,7 @@ impl Layer {
         Self::parse(path, &text)
     }
 
+    /// Takes the text of a file.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
         Self::default().with_file(path, text)
     }

@@ -1,13 +1,17 @@
 //! What a policy server sends: heads, objects, and packs of them.
 
+use std::sync::{Arc, LazyLock};
+
 use connector_core::jws::{self, PublicKey};
 use connector_core::time::WallTime;
+use connector_policy::author;
 use connector_policy::head::{HEAD_TYPE, Head, Sequence};
 use connector_policy::object::Object;
 use connector_policy::oid::Oid;
 use connector_policy::pack;
+use connector_policy::snapshot::Snapshot;
 use connector_policy::store::{Effect, Store};
-use connector_policy::table;
+use connector_policy::table::{self, Replay};
 use ed25519_dalek::SigningKey;
 
 /// Objects: what is read is written back to the same bytes.
@@ -90,7 +94,34 @@ pub(super) fn table(input: &[u8]) {
         assert_eq!(again.len(), cases.len(), "{written}");
         for (again, case) in again.iter().zip(&cases) {
             assert_eq!(again.request.to_json(), case.request.to_json());
+            assert_eq!(again.request.network, case.request.network);
             assert_eq!(again.expected, case.expected);
         }
     }
 }
+
+/// Lines of a decision log that are put to policies again: each counts once.
+pub(super) fn replay(input: &[u8]) {
+    let mut replay = Replay::new(&POLICIES);
+    let mut taken = 0;
+    for line in input.split(|byte| *byte == b'\n') {
+        if let Ok(event) = serde_json::from_slice(line) {
+            replay.take(&event);
+            taken += 1;
+        }
+    }
+    let report = replay.finish();
+    assert_eq!(
+        report.replayed + report.incomplete + report.not_asked,
+        taken
+    );
+    let changed: u64 = report.changes.values().map(|seen| seen.count).sum();
+    assert_eq!(report.same + changed + report.more, report.replayed);
+}
+
+/// What the recorded decisions are put to.
+static POLICIES: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
+    let wiki = r#"@id("wiki") permit(principal in Group::"staff", action == Action::"connect",
+        resource == Resource::"wiki") when { context.trust_level >= 1 };"#;
+    Arc::new(author::check([("wiki.cedar", wiki)]).expect("the policies are good"))
+});

@@ -98,7 +98,7 @@ impl Report {
     fn gap(&self, way: &str) -> String {
         match way {
             "classic" => format!(
-                "new requests {:.1} ms, connections for ever",
+                "requests {:.1} ms, what is not one never",
                 self.figure("classic_gap_ms")
             ),
             "lease" => format!("{:.1} ms p99 by push, else 300 s", self.figure(CUT_P99)),
@@ -232,7 +232,7 @@ const AIMS: [Aim; 8] = [
 ];
 
 const WAYS: [(&str, &str); 3] = [
-    ("classic", "asked of a server each time"),
+    ("classic", "asked by a gateway each time"),
     ("lease", "cached lease, revoked by push"),
     ("proximity", "policies on the device"),
 ];

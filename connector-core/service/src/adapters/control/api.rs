@@ -115,7 +115,7 @@ impl ControlPlane {
     ) -> Result<Vec<u8>, ApiError> {
         let Some(endpoint) = self.discover().await?.policy_objects_endpoint.clone() else {
             return Err(ApiError::Unreadable(
-                "it names a policy head and nowhere to fetch its objects".to_owned(),
+                "it names a policy head and nowhere to fetch its objects".into(),
             ));
         };
         let post = self
@@ -156,9 +156,8 @@ impl ControlPlane {
         let answer = web::send(request, REQUEST_LIMIT + patience, MAX_DOCUMENT).await?;
         match answer.status {
             StatusCode::OK => Ok(Fetched::Document {
-                jws: String::from_utf8(answer.body).map_err(|_| {
-                    ApiError::Unreadable("the signed document is no text".to_owned())
-                })?,
+                jws: String::from_utf8(answer.body)
+                    .map_err(|_| ApiError::Unreadable("the signed document is no text".into()))?,
                 validator: answer.headers.get(ETAG).cloned().map(Validator),
             }),
             StatusCode::NOT_MODIFIED => Ok(Fetched::NotModified),
@@ -184,7 +183,7 @@ impl ControlPlane {
         let mut endpoint = self.discover().await?.session_endpoint.clone();
         endpoint
             .path_segments_mut()
-            .map_err(|()| ApiError::Unreadable("the session endpoint has no path".to_owned()))?
+            .map_err(|()| ApiError::Unreadable("the session endpoint has no path".into()))?
             .push(id);
         let request = self
             .http
@@ -267,7 +266,7 @@ impl ControlPlane {
                 let endpoint = self
                     .base
                     .join(DISCOVERY_PATH)
-                    .map_err(|error| ApiError::Unreadable(error.to_string()))?;
+                    .map_err(|error| ApiError::Unreadable(printable(&error.to_string())))?;
                 let found: Discovery = self.ask(self.http.client().get(endpoint)).await?;
                 self.check(found)
             })
@@ -319,7 +318,7 @@ impl ControlPlane {
             return Err(refused(&answer));
         }
         serde_json::from_slice(&answer.body)
-            .map_err(|error| ApiError::Unreadable(error.to_string()))
+            .map_err(|error| ApiError::Unreadable(printable(&error.to_string())))
     }
 }
 
@@ -331,13 +330,14 @@ fn with_json(request: RequestBuilder, body: &impl Serialize) -> Result<RequestBu
 
 fn refused(answer: &Answer) -> ApiError {
     let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+    let (title, detail) = match problem {
+        Some(problem) => (problem.title, problem.detail),
+        None => ("it gave no reason".to_owned(), None),
+    };
     ApiError::Refused {
         status: answer.status,
-        title: problem.as_ref().map_or_else(
-            || "it gave no reason".to_owned(),
-            |problem| problem.title.clone(),
-        ),
-        detail: problem.and_then(|problem| problem.detail),
+        title: printable(&title),
+        detail: detail.map(|detail| printable(&detail)),
     }
 }
 
@@ -353,11 +353,11 @@ pub(crate) enum ApiError {
     #[error("the control plane refused ({status}): {title}{}", detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
     Refused {
         status: StatusCode,
-        title: String,
-        detail: Option<String>,
+        title: Arc<str>,
+        detail: Option<Arc<str>>,
     },
     #[error("the control plane's answer cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(Arc<str>),
     #[error("a request cannot be written: {0}")]
     Unwritable(#[from] serde_json::Error),
     #[error("the discovery document is for {found}, not for {expected}")]

@@ -61,4 +61,12 @@ impl Permguard {
     }
 }
 
+/// Reads the one message that answers `request_id`, and returns whether it permits.
+#[cfg(feature = "testing")]
+pub(crate) fn read_message(message: &[u8], request_id: &str) -> Option<bool> {
+    let answer = call::decode(message).ok()?;
+    let decision = question::read(answer, request_id).ok()?;
+    Some(decision.outcome.is_ok())
+}
+
 const METHOD: &str = "/policydecisionpoint.V1PDPService/AuthorizationCheck";

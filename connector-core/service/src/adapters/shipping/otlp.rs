@@ -49,11 +49,7 @@ impl OtlpLogs {
         let answer = web::send(request, REQUEST_LIMIT, MAX_ANSWER).await?;
         let status = answer.status;
         if status.is_success() {
-            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let rejected = &body["partialSuccess"]["rejectedLogRecords"];
-            if rejected.as_u64().is_some_and(|count| count > 0)
-                || rejected.as_str().is_some_and(|count| count != "0")
-            {
+            if let Some(rejected) = rejected(&answer.body) {
                 tracing::warn!(%rejected, "The OTLP collector rejected some decisions");
             }
             return Ok(());
@@ -73,13 +69,23 @@ impl OtlpLogs {
     }
 }
 
+/// Returns how many decisions a collector did not take, if it says so: as a number, or as the text
+/// that the protocol makes of a 64-bit number.
+pub(crate) fn rejected(answer: &[u8]) -> Option<u64> {
+    let body: Value = serde_json::from_slice(answer).ok()?;
+    let rejected = &body["partialSuccess"]["rejectedLogRecords"];
+    let count = rejected.as_u64();
+    let count = count.or_else(|| rejected.as_str()?.parse().ok())?;
+    (count > 0).then_some(count)
+}
+
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
 /// Returns an `ExportLogsServiceRequest` of lines of the log.
-fn export_request(lines: &[u8]) -> Value {
+pub(crate) fn export_request(lines: &[u8]) -> Value {
     let events: Vec<Value> = lines
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

@@ -110,7 +110,7 @@ impl Visit {
 }
 
 /// Takes `GET /callback?… HTTP/1.1` made out to `redirect`, and nothing else.
-fn parse(redirect: &Url, request: &str) -> Option<Parameters> {
+pub(crate) fn parse(redirect: &Url, request: &str) -> Option<Parameters> {
     let target = request
         .split("\r\n")
         .next()?

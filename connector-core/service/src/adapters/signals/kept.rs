@@ -36,10 +36,7 @@ impl Kept {
         let damaged = || KeptError::Damaged(state.path(FILE).display().to_string());
         let content = match state.read(FILE)? {
             None => Content::default(),
-            Some(bytes) => {
-                let raw: RawKept = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-                Content::read(raw).ok_or_else(damaged)?
-            }
+            Some(bytes) => Content::parse(&bytes).ok_or_else(damaged)?,
         };
         Ok(Self {
             content: Mutex::new(content),
@@ -96,9 +93,7 @@ impl Kept {
     }
 
     fn write(&self, content: &Content) -> Result<(), PrivateError> {
-        // A list of texts and numbers can always be written.
-        let bytes = serde_json::to_vec(&content.write()).unwrap_or_default();
-        self.state.write(FILE, &bytes)
+        self.state.write(FILE, &content.to_bytes())
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -107,6 +102,15 @@ impl Kept {
 }
 
 impl Content {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::read(serde_json::from_slice(bytes).ok()?)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        // A list of texts and numbers can always be written.
+        serde_json::to_vec(&self.write()).unwrap_or_default()
+    }
+
     fn read(raw: RawKept) -> Option<Self> {
         let mut seen = Seen::default();
         for id in raw.seen {
@@ -136,6 +140,12 @@ impl Content {
             revocations: self.revocations.iter().map(Revocation::to_json).collect(),
         }
     }
+}
+
+/// Returns what would be written of what is read.
+#[cfg(feature = "testing")]
+pub(crate) fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    Content::parse(bytes).map(|content| content.to_bytes())
 }
 
 #[derive(Serialize, Deserialize)]

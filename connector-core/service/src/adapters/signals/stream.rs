@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use connector_core::authzen::printable;
 use connector_core::control::{ASSERTION_TYPE, Assertion};
 use connector_core::jws;
 use connector_core::signals::{
@@ -128,13 +129,7 @@ impl<'a> Stream<'a> {
         if answer.status != StatusCode::OK {
             return Err(StreamError::Status(answer.status));
         }
-        let found: RawStatus = serde_json::from_slice(&answer.body)?;
-        match found.status.as_str() {
-            "enabled" => Ok(()),
-            _ => Err(StreamError::NotEnabled(
-                found.status.chars().take(40).collect(),
-            )),
-        }
+        read_status(&answer.body)
     }
 
     /// Asks for an event that shows that the stream works; a transmitter need not.
@@ -159,6 +154,17 @@ impl<'a> Stream<'a> {
                 tracing::warn!(%error, "The transmitter was not asked to verify the stream")
             }
         }
+    }
+}
+
+/// Takes a stream that is enabled, and no other.
+pub(super) fn read_status(body: &[u8]) -> Result<(), StreamError> {
+    let found: RawStatus = serde_json::from_slice(body)?;
+    match found.status.as_str() {
+        "enabled" => Ok(()),
+        _ => Err(StreamError::NotEnabled(
+            found.status.chars().take(40).collect(),
+        )),
     }
 }
 
@@ -218,7 +224,7 @@ pub(super) enum StreamError {
     Status(StatusCode),
     #[error(transparent)]
     Transmitter(#[from] InvalidTransmitter),
-    #[error("JSON cannot be read or written: {0}")]
+    #[error("JSON cannot be read or written: {}", printable(&.0.to_string()))]
     Json(#[from] serde_json::Error),
 }
 

@@ -47,7 +47,12 @@ pub(super) async fn unary<Answer: Message + Default>(
         Some(status) => ended(status, &trailers)?,
         None => return Err(Failure::malformed("no grpc-status at the end")),
     }
-    Answer::decode(unframe(&message)?).map_err(Failure::malformed)
+    decode(&message)
+}
+
+/// Reads the one message of an answer.
+pub(super) fn decode<Answer: Message + Default>(message: &[u8]) -> Result<Answer, Failure> {
+    Answer::decode(unframe(message)?).map_err(Failure::malformed)
 }
 
 async fn read(mut body: reqwest::Body) -> Result<(Vec<u8>, Option<HeaderMap>), Failure> {
