@@ -4,6 +4,7 @@ mod deb;
 mod elf;
 mod msi;
 mod notices;
+mod recipe;
 mod rpm;
 mod sbom;
 mod tree;
@@ -54,8 +55,8 @@ pub(crate) struct Making {
     binaries: PathBuf,
     /// What `cargo metadata` says for this system.
     metadata: Value,
-    /// The newest C library's version that the programs ask for.
-    libc: String,
+    /// The packages of Debian with the libraries that the programs ask for.
+    libraries: String,
     /// How `dpkg-deb` compresses.
     compression: &'static str,
 }
@@ -140,6 +141,7 @@ fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<
 const NOT_HERE: i32 = 69;
 
 fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> {
+    let host = host()?;
     let mut build = cargo();
     build
         .args(["build", "--locked"])
@@ -150,13 +152,14 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
     } else {
         build.args(["--release", "--package", "connector-service"]);
         build.args(["--package", "connector-cli", "--package", "connector-ui"]);
+        recipe::follow(&mut build, workspace, &host)?;
+        build.env("CARGO_TARGET_DIR", recipe::folder(workspace));
     }
     run(&mut build)?;
-    build_window(args, workspace, None)?;
+    build_window(args, workspace, &host, None)?;
     let kind = if args.debug { "debug" } else { "release" };
-    let built = workspace.target().join(kind);
-    let window = workspace.target().join("window").join(kind);
-    let host = host()?;
+    let built = target_folder(args, workspace).join(kind);
+    let window = target_folder(args, workspace).join("window").join(kind);
     let metadata = sbom::merge(
         metadata(workspace.root(), &host)?,
         metadata(&workspace.root().join(WINDOW), &host)?,
@@ -186,7 +189,7 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         run(std::process::Command::new("strip")
             .arg("--strip-all")
             .arg(&stripped))?;
-        libc = libc.max(elf::check(&stripped)?);
+        libc = libc.max(elf::check(&stripped, args.debug)?);
     }
     check_size(&binaries.join("ztnad"), args)?;
     Ok(Making {
@@ -196,10 +199,16 @@ fn prepare(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<Making> 
         folder,
         binaries,
         metadata,
-        libc,
+        libraries: libraries(&libc, args.debug),
         // For people small, for trying soon.
         compression: if args.debug { "gzip" } else { "xz" },
     })
+}
+
+/// Returns the packages of Debian that programs for this version of libc need.
+fn libraries(libc: &str, share_unwinder: bool) -> String {
+    let unwinder = if share_unwinder { ", libgcc-s1" } else { "" };
+    format!("libc6 (>= {libc}){unwinder}")
 }
 
 /// Says how large the service is.
@@ -217,19 +226,33 @@ fn check_size(service: &Path, args: &PackageArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns where the programs are built.
+fn target_folder(args: &PackageArgs, workspace: &Workspace) -> PathBuf {
+    if args.debug {
+        workspace.target().to_owned()
+    } else {
+        recipe::folder(workspace)
+    }
+}
+
 /// Builds the window, which is a workspace of its own, for this machine or for `target`.
 fn build_window(
     args: &PackageArgs,
     workspace: &Workspace,
+    host: &str,
     target: Option<&str>,
 ) -> anyhow::Result<()> {
     let mut build = cargo();
     build
         .args(["build", "--locked"])
         .current_dir(workspace.root().join(WINDOW))
-        .env("CARGO_TARGET_DIR", workspace.target().join("window"));
+        .env(
+            "CARGO_TARGET_DIR",
+            target_folder(args, workspace).join("window"),
+        );
     if !args.debug {
         build.arg("--release");
+        recipe::follow(&mut build, workspace, target.unwrap_or(host))?;
     }
     if let Some(target) = target {
         build.args(["--target", target]);

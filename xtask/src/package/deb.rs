@@ -22,7 +22,7 @@ pub(crate) fn build(making: &Making, tree: &Tree, folder: &Path) -> anyhow::Resu
     let control = control(
         &making.version,
         architecture,
-        &making.libc,
+        &making.libraries,
         tree.kibibytes()?,
     );
     fs::write(debian.join("control"), control)?;
@@ -53,7 +53,7 @@ pub(crate) fn build(making: &Making, tree: &Tree, folder: &Path) -> anyhow::Resu
     Ok(package)
 }
 
-fn control(version: &str, architecture: &str, libc: &str, kibibytes: u64) -> String {
+fn control(version: &str, architecture: &str, libraries: &str, kibibytes: u64) -> String {
     format!(
         "Package: ztna\n\
          Version: {version}\n\
@@ -61,7 +61,7 @@ fn control(version: &str, architecture: &str, libc: &str, kibibytes: u64) -> Str
          Maintainer: ZTNA Connector maintainers <ztna@example.invalid>\n\
          Installed-Size: {kibibytes}\n\
          Pre-Depends: init-system-helpers (>= 1.54~)\n\
-         Depends: libc6 (>= {libc}), libgcc-s1, ca-certificates, nftables, passwd, systemd | adduser\n\
+         Depends: {libraries}, ca-certificates, nftables, passwd, systemd | adduser\n\
          Recommends: polkitd | policykit-1\n\
          Suggests: libegl1, libx11-xcb1, libxcursor1, libxi6, libxkbcommon-x11-0\n\
          Section: net\n\

@@ -7,12 +7,12 @@ use anyhow::{Context, bail};
 
 use crate::process::output;
 
-/// Checks that a program asks for the C library and what belongs to it only; returns the newest version of it that it
-/// asks for, as in `2.34`.
+/// Checks that a program asks for the C library in its parts only, and perhaps for the unwinder, as what is built for
+/// trying does; returns the newest version of the library that it asks for, as in `2.34`.
 ///
 /// # Errors
 /// Names the foreign libraries.
-pub(crate) fn check(program: &Path) -> anyhow::Result<String> {
+pub(crate) fn check(program: &Path, may_share_unwinder: bool) -> anyhow::Result<String> {
     let read = |flag: &str| {
         output(Command::new("readelf").args([flag, "--wide"]).arg(program)).with_context(|| {
             format!(
@@ -21,7 +21,7 @@ pub(crate) fn check(program: &Path) -> anyhow::Result<String> {
             )
         })
     };
-    let foreign = foreign_libraries(&read("--dynamic")?);
+    let foreign = foreign_libraries(&read("--dynamic")?, may_share_unwinder);
     if !foreign.is_empty() {
         bail!(
             "{} needs {}: it is to run where there is nothing but libc",
@@ -33,13 +33,14 @@ pub(crate) fn check(program: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("{} asks for no version of libc", program.display()))
 }
 
-fn foreign_libraries(dynamic: &str) -> Vec<String> {
+fn foreign_libraries(dynamic: &str, may_share_unwinder: bool) -> Vec<String> {
     dynamic
         .lines()
         .filter(|line| line.contains("(NEEDED)"))
         .filter_map(|line| line.split_once('[')?.1.split_once(']'))
         .map(|(library, _)| library)
         .filter(|library| !OF_LIBC.iter().any(|own| library.starts_with(own)))
+        .filter(|library| !(may_share_unwinder && library.starts_with(UNWINDER)))
         .map(str::to_owned)
         .collect()
 }
@@ -53,16 +54,18 @@ fn newest_libc(versions: &str) -> Option<String> {
     numbers.max().map(|(_, version)| version.to_owned())
 }
 
-/// The linker itself, the C library in its parts, and the unwinder that comes with it everywhere.
-const OF_LIBC: [&str; 7] = [
+/// The dynamic linker itself, and the C library in its parts.
+const OF_LIBC: [&str; 6] = [
     "ld-linux",
     "libc.so.",
     "libdl.so.",
-    "libgcc_s.so.",
     "libm.so.",
     "libpthread.so.",
     "librt.so.",
 ];
+
+/// What unwinds the stack of programs that do not bring their own.
+const UNWINDER: &str = "libgcc_s.so.";
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +78,11 @@ mod tests {
                        0x0000000000000001 (NEEDED)  Shared library: [libc.so.6]\n \
                        0x000000000000000e (SONAME)  Library soname: [libx.so]\n";
 
-        assert_eq!(foreign_libraries(dynamic), ["libsqlite3.so.0"]);
+        assert_eq!(foreign_libraries(dynamic, true), ["libsqlite3.so.0"]);
+        assert_eq!(
+            foreign_libraries(dynamic, false),
+            ["libgcc_s.so.1", "libsqlite3.so.0"]
+        );
     }
 
     #[test]

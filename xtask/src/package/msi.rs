@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::{
     PARTS, PROGRAMS, PackageArgs, WINDOW, build_window, check_size, compare, epoch, metadata,
-    notices, sbom, workspace_version,
+    notices, recipe, sbom, target_folder, workspace_version,
 };
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
     tools::rust_target(TARGET)?;
     build(args, workspace)?;
-    build_window(args, workspace, Some(TARGET))?;
+    build_window(args, workspace, TARGET, Some(TARGET))?;
     let folder = workspace.target().join("package/windows");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -79,6 +79,8 @@ fn build(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
         .current_dir(workspace.root());
     if !args.debug {
         build.arg("--release");
+        recipe::follow(&mut build, workspace, TARGET)?;
+        build.env("CARGO_TARGET_DIR", recipe::folder(workspace));
     }
     for part in PARTS.iter().filter(|part| **part != "connector-window") {
         build.args(["--package", part]);
@@ -88,11 +90,11 @@ fn build(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<()> {
 
 fn stage_programs(args: &PackageArgs, workspace: &Workspace, files: &Path) -> anyhow::Result<()> {
     let profile = if args.debug { "debug" } else { "release" };
-    let target = workspace.target();
+    let target = target_folder(args, workspace);
     for program in PROGRAMS {
         let target = match program {
             "ztna-window" => &target.join("window"),
-            _ => target,
+            _ => &target,
         };
         let built = target.join(TARGET).join(profile);
         let name = format!("{program}.exe");

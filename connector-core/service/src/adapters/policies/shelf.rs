@@ -59,7 +59,16 @@ impl Shelf {
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
-        change(&mut lock(&self.store))
+        let number = |store: &Store| store.active().map(|active| active.head.sequence);
+        let mut store = lock(&self.store);
+        let before = number(&store);
+        let outcome = change(&mut store);
+        let after = number(&store);
+        if after.is_some() && after != before {
+            // Nobody sees what is in force now beside why something before it was not.
+            self.forgive();
+        }
+        outcome
     }
 }
 
