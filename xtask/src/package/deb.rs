@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_control_file_has_one_field_a_line_and_an_indented_description() {
-        let control = control("1.2.3", "amd64", "2.34", 7);
+        let control = control("1.2.3", "amd64", "libc6 (>= 2.34)", 7);
 
         assert!(control.starts_with("Package: ztna\nVersion: 1.2.3\nArchitecture: amd64\n"));
         assert!(control.contains("\nDepends: libc6 (>= 2.34), "));
