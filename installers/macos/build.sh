@@ -23,6 +23,8 @@ cp "$root/LICENSE" "$app/Resources/LICENSE.txt"
 cp "$here/ztna-tray.plist" "$out/root/Library/LaunchAgents/ztna-tray.plist"
 install -m 0755 "$here/uninstall.sh" "$app/Resources/uninstall.sh"
 install -m 0755 "$here/preinstall" "$here/postinstall" "$out/scripts/"
+# Manual pages, completions, the licences of what the programs contain, and the bill of materials.
+(cd "$root" && cargo xtask package --macos-papers "$out/root")
 # The programs lie in the bundle, which only the administrator may change; the command is found on the path.
 ln -s "/Applications/ZTNA Connector.app/Contents/MacOS/ztna" "$out/root/usr/local/bin/ztna"
 

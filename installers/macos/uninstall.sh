@@ -8,6 +8,9 @@ launchctl bootout "gui/$user/ztna-tray" 2>/dev/null || true
 "$programs/ztna" service uninstall || true
 "$programs/ztna" repair || true
 rm -f /usr/local/bin/ztna /Library/LaunchAgents/ztna-tray.plist /Library/Logs/ztnad.log
+rm -f /usr/local/share/man/man1/ztna.1 /usr/local/share/man/man1/ztna-*.1 /usr/local/share/man/man8/ztnad.8
+rm -f /usr/local/share/zsh/site-functions/_ztna /usr/local/share/bash-completion/completions/ztna \
+  /usr/local/share/fish/vendor_completions.d/ztna.fish
 rm -rf "/Applications/ZTNA Connector.app"
 if [ "${1:-}" = --purge ]; then
   rm -rf "/Library/Application Support/ZTNA" /Library/Logs/ZTNA /var/run/ztna

@@ -4,6 +4,7 @@ mod deb;
 mod elf;
 mod msi;
 mod notices;
+mod papers;
 mod recipe;
 mod rpm;
 mod sbom;
@@ -26,6 +27,11 @@ pub(crate) struct PackageArgs {
     /// Makes the .msi, on Linux; needs mingw-w64, wixl, msitools, faketime, curl
     #[arg(long, conflicts_with = "trial")]
     windows: bool,
+
+    /// Writes manual pages, completions, licences and the bill of materials for macOS into a folder that stands for the
+    /// machine's root, and makes no package: `installers/macos/build.sh` does the rest
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["windows", "trial", "debug", "version"])]
+    macos_papers: Option<PathBuf>,
 
     /// Packages unoptimised binaries, marked as such: for trying the packages, not for people
     #[arg(long)]
@@ -67,6 +73,9 @@ pub(crate) struct Making {
 /// Says what is too large, linked to a foreign library or not reproducible, and which tool is missing.
 pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
+    if let Some(root) = &args.macos_papers {
+        return papers::write_macos(&workspace, root);
+    }
     if args.windows {
         return msi::make(args, &workspace);
     }
@@ -107,6 +116,7 @@ pub(crate) enum Trial {
 pub(crate) fn try_deb(workspace: &Workspace) -> anyhow::Result<Trial> {
     let args = PackageArgs {
         windows: false,
+        macos_papers: None,
         debug: true,
         version: None,
         trial: true,

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::{
     PARTS, PROGRAMS, PackageArgs, WINDOW, build_window, check_size, compare, epoch, metadata,
-    notices, recipe, sbom, target_folder, workspace_version,
+    notices, papers, recipe, sbom, target_folder, workspace_version,
 };
 use crate::process::{cargo, output, run, say};
 use crate::test::tools;
@@ -43,6 +43,8 @@ pub(crate) fn make(args: &PackageArgs, workspace: &Workspace) -> anyhow::Result<
     let bill = sbom::bill(&metadata, &PARTS, &version);
     fs::write(files.join("ztna.cdx.json"), format!("{bill:#}\n"))?;
     fs::copy(workspace.root().join("LICENSE"), files.join("LICENSE.txt"))?;
+    let completion = papers::completion(&papers::own_programs(workspace)?, "powershell")?;
+    fs::write(files.join("ztna-completion.ps1"), completion)?;
     let script = workspace.root().join("installers/windows/ztna.wxs");
     fs::copy(script, files.join("ztna.wxs"))?;
 

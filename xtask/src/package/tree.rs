@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Making, PARTS, PROGRAMS, notices, sbom};
-use crate::process::{output, run};
+use super::{Making, PARTS, PROGRAMS, notices, papers, sbom};
+use crate::process::run;
 
 /// A folder that stands for the machine's root.
 #[derive(Debug)]
@@ -83,27 +83,17 @@ impl Tree {
     }
 
     fn add_manual(&self, making: &Making) -> anyhow::Result<()> {
-        let says = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(making.binaries.join(program));
-            output(command.args(arguments))
-                .with_context(|| format!("{program} {arguments:?} prints nothing"))
-        };
-        let mut pages = vec![("ztnad".to_owned(), 8, says("ztnad", &["--manual"])?)];
-        for name in says("ztna", &["manual"])?.lines() {
-            pages.push((name.to_owned(), 1, says("ztna", &["manual", name])?));
-        }
-        for (name, section, roff) in pages {
+        for page in papers::manual(&making.binaries)? {
+            let (name, section) = (&page.name, page.section);
             let place = format!("usr/share/man/man{section}/{name}.{section}");
-            compress(&self.put(&place, roff.as_bytes())?)?;
+            compress(&self.put(&place, page.roff.as_bytes())?)?;
         }
         Ok(())
     }
 
     fn add_completions(&self, making: &Making) -> anyhow::Result<()> {
         for (shell, place) in COMPLETIONS {
-            let mut command = Command::new(making.binaries.join("ztna"));
-            let script = output(command.args(["completion", shell]))
-                .with_context(|| format!("ztna completion {shell} prints nothing"))?;
+            let script = papers::completion(&making.binaries, shell)?;
             self.put(place, script.as_bytes())?;
         }
         Ok(())
