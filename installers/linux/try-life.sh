@@ -18,7 +18,8 @@ until_so() {
 }
 now() { date +%s%N; }
 since() { echo $((($(now) - $1) / 1000000)) ms; }
-files() { find / -xdev -path /root -prune -o -path /var/log -prune -o -path /var/cache -prune -o -path '/var/lib/dpkg' -prune -o -print | sort; }
+# systemd makes a key of its own when something is first sealed by it, which stays: others may use it since.
+files() { find / -xdev -path /root -prune -o -path /var/lib/systemd/credential.secret -prune -o -path /var/log -prune -o -path /var/cache -prune -o -path '/var/lib/dpkg' -prune -o -print | sort; }
 # Without the counters, which count.
 machine() { nft --stateless list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; stat -c '%A %u %g %Y %N' /etc/resolv.conf; cat /etc/resolv.conf; }
 is_steered='ztna status | grep -q "taken through"'
@@ -89,7 +90,10 @@ setpriv --reuid=65534 --regid=65534 --clear-groups ztna service status || fail "
 sign_in
 until_so "the wiki" "curl --silent --max-time 2 http://wiki.corp.test/ | grep -q ."
 address=$(getent ahostsv4 wiki.corp.test | sed -n '1s/ .*//p')
-echo "signed in: the wiki answers, at $address"
+for kept in host.key sign-in.json; do
+    [ "$(head -c 13 "/var/lib/ztna/$kept")" = "ztna sealed 1" ] || fail "$kept is not sealed: $(systemctl status ztna-seal.service)"
+done
+echo "signed in: the wiki answers, at $address; what is kept of it is sealed"
 
 # At every moment of an upgrade the guard must be there, and programs go on to ask: by name, and by the address that they know.
 cat >watch.sh <<'WATCH'

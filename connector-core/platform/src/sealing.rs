@@ -1,11 +1,11 @@
 //! Files whose content nobody can read who has but the file: sealed by a key that lies elsewhere.
 //!
 //! The key of a person's secrets lies in the system's key store for that person (Secret Service,
-//! Keychain, Credential Manager); that of the system's service in a credential which systemd
-//! hands to the service alone (`systemd.exec(5)`, `LoadCredentialEncrypted=`). Where there is
-//! neither, files are private and not sealed.
+//! Keychain, Credential Manager). That of the system's service is in a credential which systemd
+//! hands to the service alone (`systemd.exec(5)`, `LoadCredentialEncrypted=`), in the System
+//! keychain, or encrypted for the service's account (DPAPI). Where there is none of them, files are
+//! private and not sealed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
+
+use crate::private::PrivateDir;
 
 #[cfg_attr(target_os = "linux", path = "sealing/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "sealing/macos.rs")]
@@ -37,7 +39,7 @@ pub struct Sealer {
 pub enum Keeper {
     /// Nobody: files are private, and not sealed.
     Nobody,
-    /// The system's key store for the person, by its name for people.
+    /// A key store of the system, by its name for people.
     Store(&'static str),
     /// The system's service manager, for the service.
     ServiceManager,
@@ -60,21 +62,12 @@ impl Sealer {
         }
     }
 
-    /// Returns the sealer for the secrets of the system's service.
+    /// Returns the sealer for the secrets of the system's service, whose state lies in `state`:
+    /// what the system encrypts for the service, and does not keep itself, is kept there.
     #[must_use]
-    pub fn of_service() -> Self {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-        let credential = credentials
-            .and_then(|folder| std::fs::read(Path::new(&folder).join(CREDENTIAL)).ok())
-            .map(Zeroizing::new)
-            .filter(|credential| credential.len() >= SHORTEST_CREDENTIAL);
-        match credential {
-            Some(credential) => {
-                let digest = ring::digest::digest(&ring::digest::SHA256, &credential);
-                let mut key = Zeroizing::new([0; KEY]);
-                key.copy_from_slice(digest.as_ref());
-                Self::new(&key, Keeper::ServiceManager)
-            }
+    pub fn of_service(state: &PrivateDir) -> Self {
+        match imp::key_of_service(state) {
+            Some(key) => Self::new(&key, imp::KEEPER_OF_SERVICE),
             None => Self::none(),
         }
     }
@@ -177,12 +170,6 @@ const KEY: usize = 32;
 
 /// How a sealed file begins; a key, or JSON, does not.
 const MAGIC: &[u8] = b"ztna sealed 1\n";
-
-/// The name of the service's credential.
-const CREDENTIAL: &str = "ztnad.seal";
-
-/// In bytes: as long as the key that is made of it.
-const SHORTEST_CREDENTIAL: usize = KEY;
 
 /// A store that asks the person something is left to it; the next start finds it unlocked.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -42,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "connector-core",
             "connector-ipc",
             "connector-policy",
+            "connector-service",
             "proxy",
             "tunnel-proto",
         ],

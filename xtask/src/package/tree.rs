@@ -127,7 +127,7 @@ fn compress(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the files of `installers/linux` go.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("ztna-tray.desktop", "etc/xdg/autostart/ztna-tray.desktop"),
     (
         "ztna-window.desktop",
@@ -151,6 +151,10 @@ const FILES: [(&str, &str); 10] = [
     (
         "ztna-resolver@.service",
         "usr/lib/systemd/system/ztna-resolver@.service",
+    ),
+    (
+        "ztna-seal.service",
+        "usr/lib/systemd/system/ztna-seal.service",
     ),
     ("ztnad.service", "usr/lib/systemd/system/ztnad.service"),
 ];

@@ -37,6 +37,10 @@ pub(super) fn files(program: &Path) -> io::Result<Vec<(&'static str, String)>> {
             )),
         ),
         (
+            "/etc/systemd/system/ztna-seal.service",
+            include_str!("../../../../installers/linux/ztna-seal.service").to_owned(),
+        ),
+        (
             "/etc/systemd/system/ztnad.service",
             with_program(include_str!("../../../../installers/linux/ztnad.service")),
         ),
@@ -84,7 +88,10 @@ mod tests {
                 "{place}"
             );
         }
-        let (_, unit) = &elsewhere[5];
+        let service = elsewhere
+            .iter()
+            .find(|(place, _)| place.ends_with("/ztnad.service"));
+        let (_, unit) = service.unwrap();
         assert!(unit.contains("\nExecStart=/opt/ztna/ztnad --system\n"));
         assert!(unit.contains("\nUser=ztna\n") && unit.contains("\nType=notify\n"));
     }

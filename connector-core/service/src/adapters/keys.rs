@@ -31,7 +31,9 @@ impl Sealers {
     /// would have to enrol anew.
     pub(crate) fn find(settings: &Settings, audience: Audience) -> Self {
         if audience == Audience::Machine {
-            let service = Sealer::of_service();
+            // What is wrong with the directory is said when it is used.
+            let service = PrivateDir::open(&settings.state_dir)
+                .map_or_else(|_| Sealer::none(), |state| Sealer::of_service(&state));
             return Self {
                 host: service.clone(),
                 person: service,
