@@ -9,6 +9,8 @@ mod imp;
 /// What else is on the machine that can get in the way, as far as the system tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
+    /// The names of the bridges that containers and virtual machines are behind, in order.
+    pub bridges: Vec<String>,
     /// What this system runs in, if it runs in another one.
     pub host: Option<Host>,
     /// The names of the network devices that belong to tunnels, in order.

@@ -83,11 +83,12 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     let policies = start_policies(&settings, &state, &api, &control, &events)?;
     let keys = KeyRing::default();
     let granting = Granting::new(api.clone(), keys.clone(), events.clone());
+    let store = sign_in::Store::new(state.clone(), &sealers);
     let sign_in = sign_in::Config {
         http: http.clone(),
         api,
         control: control.state(),
-        store: sign_in::Store::new(state.clone(), &sealers),
+        store: store.clone(),
         keys: keys.clone(),
     };
     let sign_in = start_sign_in(sign_in, &events).await?;
@@ -113,7 +114,8 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         control_plane: settings.control_plane,
         proxy: proxy_report,
         log: given.log,
-        secrets: sealers.describe(),
+        store,
+        host_keeper: sealers.host.keeper(),
     };
     let signals_config = signals::Config {
         http: http.clone(),

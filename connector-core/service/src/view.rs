@@ -19,6 +19,7 @@ use connector_ipc::{
     ResourceState, SiteReport, Standing, Status, TrustLevel, TunnelReport,
 };
 use connector_platform::clock;
+use connector_platform::sealing::Keeper;
 use tokio::sync::watch;
 use tunnel::userspace::SiteStatus;
 use tunnel_proto::gateways::GatewayState as State;
@@ -30,7 +31,7 @@ use crate::adapters::decisions::Recent;
 use crate::adapters::managing::InForce;
 use crate::adapters::policies::Shown;
 use crate::adapters::shipping::Shipments;
-use crate::adapters::sign_in::Progress;
+use crate::adapters::sign_in::{Progress, Store};
 use crate::adapters::tunnelling::Tunnel;
 use crate::logging::LatestLines;
 
@@ -94,8 +95,10 @@ pub(crate) struct View {
     pub(crate) control_plane: Url,
     pub(crate) proxy: ProxyReport,
     pub(crate) log: LatestLines,
-    /// How secrets are kept, for people.
-    pub(crate) secrets: String,
+    /// Where what a sign-in leaves is kept.
+    pub(crate) store: Store,
+    /// Who keeps the key to the host's key.
+    pub(crate) host_keeper: Keeper,
 }
 
 impl View {

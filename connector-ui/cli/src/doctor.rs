@@ -1,5 +1,7 @@
 //! `ztna doctor` and `ztna netcheck`: what is wrong, and what to do about it.
 
+mod alone;
+
 use connector_client::{Service, ServiceError};
 use connector_ipc::{
     Condition, DiagnosisReport, ExaminedReport, GatewayPathReport, NetworkReport, Reply, Request,
@@ -13,19 +15,47 @@ use crate::status::gateway_state;
 use crate::table::{Cell, Table};
 use crate::text::{Screen, Tone, micros, paragraph, plural};
 
-/// Looks at everything; exits with 1 if something keeps the connector from its work.
+/// Looks at everything; exits with 1 if something keeps the connector from its work. Where no service
+/// answers, it looks at what it can see by itself, and exits as other verbs do then.
 pub(crate) async fn run(
     service: &Service,
     format: Format,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let mut report = diagnose(service).await?;
-    report.examined.insert(0, the_service(service).await?);
+    let found = match diagnose(service).await {
+        Ok(mut report) => {
+            report.examined.insert(0, the_service(service).await?);
+            report.examined.push(alone::programs_proxy());
+            Found {
+                exit: exit(&report.examined),
+                examined: report.examined,
+                network: Some(report.network),
+            }
+        }
+        // It answers, and says no.
+        Err(Failure::Service(refused @ ServiceError::Refused(_))) => return Err(refused.into()),
+        Err(failure) => Found {
+            exit: failure.exit(),
+            examined: alone::look(&failure),
+            network: None,
+        },
+    };
     match format.json {
-        true => printer.json("ztna.doctor/1", json!(report))?,
-        false => printer.print(&render(&report.examined, printer.screen()))?,
+        true => printer.json(
+            "ztna.doctor/1",
+            json!({"examined": found.examined, "network": found.network}),
+        )?,
+        false => printer.print(&render(&found.examined, printer.screen()))?,
     }
-    Ok(exit(&report.examined))
+    Ok(found.exit)
+}
+
+/// What came of looking.
+struct Found {
+    examined: Vec<ExaminedReport>,
+    /// None where no service looked at it.
+    network: Option<NetworkReport>,
+    exit: Exit,
 }
 
 /// Looks at the way to the company alone.
@@ -100,11 +130,11 @@ fn render(examined: &[ExaminedReport], screen: Screen) -> String {
         table.row([
             Cell::toned(shape, tone),
             Cell::new(&one.title),
-            Cell::new(&one.finding),
+            Cell::new(format!("{} [{}]", one.finding, one.code)),
         ]);
         if let Some(cure) = &one.cure {
-            let code = format!("→ {cure} [{}]", one.code);
-            table.row([Cell::new(""), Cell::new(""), Cell::new(code)]);
+            let cure = format!("→ {cure}");
+            table.row([Cell::new(""), Cell::new(""), Cell::new(cure)]);
         }
     }
     let mut text = table.render(screen);
@@ -205,11 +235,11 @@ mod tests {
         assert_eq!(
             render(&examined, SCREEN),
             "\
-✓  The clock  what was seen
-✗  The clock  what was seen
-              → Mend it. [clock]
-!  The clock  what was seen
-              → Look at it. [clock]
+✓  The clock  what was seen [clock]
+✗  The clock  what was seen [clock]
+              → Mend it.
+!  The clock  what was seen [clock]
+              → Look at it.
 
 1 problem to be mended, 1 thing that may get in the way.
 "

@@ -9,7 +9,8 @@ use super::{Host, Surroundings};
 pub(super) fn look() -> Surroundings {
     Surroundings {
         host: host(Path::new("/")),
-        tunnels: tunnels(Path::new("/sys/class/net")),
+        bridges: devices(Path::new("/sys/class/net"), is_bridge),
+        tunnels: devices(Path::new("/sys/class/net"), is_tunnel),
     }
 }
 
@@ -25,22 +26,32 @@ fn host(root: &Path) -> Option<Host> {
         .then_some(Host::Container)
 }
 
-/// Returns the devices that the kernel knows as TUN, TAP or WireGuard.
-fn tunnels(devices: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(devices) else {
+/// Returns the names of the network devices that are so.
+fn devices(folder: &Path, are_so: fn(&Path) -> bool) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let uevent = fs::read_to_string(entry.path().join("uevent")).unwrap_or_default();
-            let is_tunnel = entry.path().join("tun_flags").exists()
-                || uevent.lines().any(|line| line == "DEVTYPE=wireguard");
-            is_tunnel.then(|| entry.file_name().to_string_lossy().into_owned())
-        })
+    let devices = entries.filter_map(Result::ok);
+    let mut names: Vec<String> = devices
+        .filter(|device| are_so(&device.path()))
+        .map(|device| device.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort_unstable();
     names
+}
+
+/// Returns whether the kernel knows the device as TUN, TAP or WireGuard.
+fn is_tunnel(device: &Path) -> bool {
+    device.join("tun_flags").exists() || is_of_type(device, "DEVTYPE=wireguard")
+}
+
+fn is_bridge(device: &Path) -> bool {
+    is_of_type(device, "DEVTYPE=bridge")
+}
+
+fn is_of_type(device: &Path, wanted: &str) -> bool {
+    let uevent = fs::read_to_string(device.join("uevent")).unwrap_or_default();
+    uevent.lines().any(|line| line == wanted)
 }
 
 pub(super) fn path_mtu(destination: SocketAddr) -> Option<u32> {
@@ -58,20 +69,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tunnels_are_told_from_other_devices() {
-        let devices = tempfile::tempdir().unwrap();
+    fn tunnels_and_bridges_are_told_from_other_devices() {
+        let folder = tempfile::tempdir().unwrap();
         for (name, file, content) in [
             ("wg0", "uevent", "DEVTYPE=wireguard\nINTERFACE=wg0\n"),
             ("tun7", "tun_flags", "0x1001\n"),
+            ("docker0", "uevent", "DEVTYPE=bridge\nINTERFACE=docker0\n"),
             ("eth0", "uevent", "INTERFACE=eth0\n"),
         ] {
-            let device = devices.path().join(name);
+            let device = folder.path().join(name);
             fs::create_dir(&device).unwrap();
             fs::write(device.join(file), content).unwrap();
         }
 
-        assert_eq!(tunnels(devices.path()), ["tun7", "wg0"]);
-        assert!(tunnels(&devices.path().join("nowhere")).is_empty());
+        assert_eq!(devices(folder.path(), is_tunnel), ["tun7", "wg0"]);
+        assert_eq!(devices(folder.path(), is_bridge), ["docker0"]);
+        assert!(devices(&folder.path().join("nowhere"), is_tunnel).is_empty());
     }
 
     #[test]

@@ -11,18 +11,19 @@ use connector_core::network::Prefix;
 use connector_ipc::{DiagnosisReport, GatewayPathReport, GatewayState, NetworkReport};
 use connector_platform::surroundings::{self, Surroundings};
 use connector_platform::{clock, steering};
-use http::header::{CONTENT_TYPE, DATE};
+use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use tunnel_proto::gateways::GatewayStatus;
 use url::Url;
 
-use self::judging::{Answered, Observed, Taken};
+use self::judging::{Answered, Observed, Plain, Taken};
 use super::http::{self as web, Http};
 use crate::view::View;
 
 /// Looks at everything that can be wrong; takes some seconds where servers are silent.
 pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
-    let (control_plane, name, gateways, machine) = tokio::join!(
+    let (control_plane, plain, name, gateways, machine) = tokio::join!(
         ask(http, &view.control_plane),
+        ask_plainly(http, &view.control_plane),
         look_up(view),
         call_gateways(view),
         look_around(view),
@@ -40,11 +41,12 @@ pub(crate) async fn diagnose(http: &Http, view: &View) -> DiagnosisReport {
         posture: view.posture(),
         control_problem: view.control.borrow().problem.clone(),
         control_plane,
+        plain,
         name,
         taken: machine.taken,
         surroundings: machine.surroundings,
         proxies: proxy_variables(),
-        secrets: &view.secrets,
+        secrets: view.store.keeping(view.host_keeper),
         network: &network,
     };
     let examined = judging::judge(&observed);
@@ -72,6 +74,26 @@ async fn ask(http: &Http, control_plane: &Url) -> Result<Answered, String> {
             .map(|date| date.timestamp()),
         at: i64::try_from(clock::now().wall.unix_seconds()).unwrap_or(i64::MAX),
         took: begun.elapsed(),
+    })
+}
+
+/// Asks the control plane's host without TLS, which a network that wants to be signed in to answers
+/// in its place; none where nothing answers, and where the control plane itself speaks without TLS.
+async fn ask_plainly(http: &Http, control_plane: &Url) -> Option<Plain> {
+    if control_plane.scheme() != "https" {
+        return None;
+    }
+    let own = control_plane.host_str()?;
+    let url = Url::parse(&format!("http://{own}/")).ok()?;
+    let answer = web::send(http.client().get(url.clone()), PLAIN_PATIENCE, MAX_ANSWER).await;
+    let answer = answer.ok()?;
+    let header = |name| answer.headers.get(name)?.to_str().ok();
+    let location = header(LOCATION).and_then(|place| url.join(place).ok());
+    Some(Plain {
+        status: answer.status.as_u16(),
+        is_page: header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")),
+        leads_to: location.and_then(|place| place.host_str().map(str::to_owned)),
+        own: own.to_owned(),
     })
 }
 
@@ -215,6 +237,9 @@ const CALL_LASTS: Duration = Duration::from_millis(1200);
 
 /// Somebody waits for what comes of it.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A network that wants to be signed in to is near.
+const PLAIN_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The control plane's description of itself is short; what else answers may not be.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -50,8 +50,21 @@ impl Sealers {
             is_of_person,
         }
     }
+}
 
-    /// Says how secrets are kept, for people.
+/// How secrets are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keeping {
+    /// Who keeps the key to the host's key.
+    pub(crate) host: Keeper,
+    /// Who keeps the key to what a sign-in left.
+    pub(crate) sign_in: Keeper,
+    /// Whether the person's key store should.
+    pub(crate) wants_store: bool,
+}
+
+impl Keeping {
+    /// Says how, for people.
     pub(crate) fn describe(&self) -> String {
         let text = |keeper| match keeper {
             Keeper::Nobody => "in a file that only the service's user may read".to_owned(),
@@ -60,8 +73,8 @@ impl Sealers {
         };
         format!(
             "The device's key lies {}, your sign-in {}.",
-            text(self.host.keeper()),
-            text(self.person.keeper())
+            text(self.host),
+            text(self.sign_in)
         )
     }
 }

@@ -67,6 +67,14 @@ fn the_doctor_finds_nothing_then_a_dead_gateway_then_a_dead_control_plane() {
         text.contains("→") && text.contains("[control-plane]"),
         "{text}"
     );
+
+    connector.process().signal("TERM");
+    connector.process().wait(DEADLINE);
+    let (exit, alone) = connector.ask(&["doctor"]);
+    assert_eq!(exit, 4, "{alone}");
+    assert_eq!(condition(&alone, "service"), "problem", "{alone}");
+    assert_eq!(condition(&alone, "rest"), "unknown", "{alone}");
+    assert_eq!(alone["network"], Value::Null, "{alone}");
 }
 
 #[test]

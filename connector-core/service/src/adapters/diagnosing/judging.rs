@@ -8,9 +8,11 @@ use connector_ipc::{
     Condition, ExaminedReport, Finding, GatewayPathReport, GatewayState, InterceptionReport,
     ManagedReport, NetworkReport, PostureReport, Standing, Status,
 };
+use connector_platform::sealing::Keeper;
 use connector_platform::surroundings::{Host, Surroundings};
 
 use crate::adapters::control::Problem;
+use crate::adapters::keys::Keeping;
 
 /// Everything that is judged.
 pub(super) struct Observed<'a> {
@@ -18,12 +20,14 @@ pub(super) struct Observed<'a> {
     pub(super) posture: PostureReport,
     pub(super) control_problem: Option<Problem>,
     pub(super) control_plane: Result<Answered, String>,
+    /// What answers for the control plane's host without TLS.
+    pub(super) plain: Option<Plain>,
     /// A protected name, and what the machine's resolver says of it.
     pub(super) name: Option<(String, Result<Vec<IpAddr>, String>)>,
     pub(super) taken: Vec<Taken>,
     pub(super) surroundings: Surroundings,
     pub(super) proxies: Vec<&'static str>,
-    pub(super) secrets: &'a str,
+    pub(super) secrets: Keeping,
     pub(super) network: &'a NetworkReport,
 }
 
@@ -45,6 +49,31 @@ impl Answered {
 
     fn is_control_plane(&self) -> bool {
         self.status == 200 && self.content_type.starts_with("application/json")
+    }
+}
+
+/// Something answered a question without TLS.
+pub(super) struct Plain {
+    pub(super) status: u16,
+    /// Whether it is a page for people.
+    pub(super) is_page: bool,
+    /// The host that it sends whoever asks to.
+    pub(super) leads_to: Option<String>,
+    /// The host that was asked.
+    pub(super) own: String,
+}
+
+impl Plain {
+    /// Returns whether a network says that it has to be signed in to first: it says so (RFC 6585
+    /// §6), leads elsewhere, or shows a page of its own. A server that leads to itself with TLS
+    /// is none.
+    fn is_portal(&self) -> bool {
+        match self.status {
+            511 => true,
+            300..400 => self.leads_to.as_ref().is_some_and(|host| *host != self.own),
+            200..300 => self.is_page,
+            _ => false,
+        }
     }
 }
 
@@ -74,12 +103,13 @@ pub(super) fn judge(observed: &Observed<'_>) -> Vec<ExaminedReport> {
     examined.extend(mtu(&observed.network.gateways));
     examined.push(ranges(&observed.taken));
     examined.push(tunnels(&observed.surroundings.tunnels));
+    examined.push(containers(&observed.surroundings.bridges));
     examined.extend(observed.surroundings.host.map(host));
     examined.push(posture(&observed.posture));
+    examined.push(posture_source(&observed.posture));
     examined.push(records(&observed.status));
     examined.extend(observed.status.managed.as_ref().map(managed));
-    let secrets = About::device("secrets", "Keys and tokens");
-    examined.push(secrets.good(observed.secrets.to_owned()));
+    examined.push(secrets(observed.secrets));
     examined
 }
 
@@ -104,8 +134,14 @@ fn control_plane(observed: &Observed<'_>) -> ExaminedReport {
                     &answer.content_type
                 }
             ),
-            "Open any page in your browser and sign in to the network, as in a hotel. If there is nothing to sign in to, tell your administrator.",
+            PORTAL_CURE,
         ),
+        Err(_) if observed.plain.as_ref().is_some_and(Plain::is_portal) => {
+            about.renamed("captive-portal").problem(
+                format!("{at} is out of reach, and this network answers in its place."),
+                PORTAL_CURE,
+            )
+        }
         Err(problem) if is_about_certificates(problem) => about.renamed("tls").problem(
             format!("The certificate that is shown for {at} is not trusted: {problem}."),
             "Check this computer's clock. If something inspects TLS here, its authority has to be among the system's, or it has to leave the control plane alone.",
@@ -120,6 +156,8 @@ fn control_plane(observed: &Observed<'_>) -> ExaminedReport {
         ),
     }
 }
+
+const PORTAL_CURE: &str = "Open any page in your browser and sign in to the network, as in a hotel. If there is nothing to sign in to, tell your administrator.";
 
 fn is_about_certificates(problem: &str) -> bool {
     problem.contains("certificate") || problem.contains("UnknownIssuer")
@@ -297,6 +335,17 @@ fn tunnels(devices: &[String]) -> ExaminedReport {
     )
 }
 
+fn containers(bridges: &[String]) -> ExaminedReport {
+    let about = About::network("containers", "Containers and virtual machines");
+    about.good(match bridges {
+        [] => "They have no network on this computer.".to_owned(),
+        bridges => format!(
+            "What runs behind {} reaches no protected application: nobody could say which program it is.",
+            bridges.join(", ")
+        ),
+    })
+}
+
 fn host(host: Host) -> ExaminedReport {
     let about = About::device("host", "Where this system runs");
     match host {
@@ -330,6 +379,31 @@ fn posture(report: &PostureReport) -> ExaminedReport {
         ),
         (failing, _) => about.warning(format!("Do not pass: {}.", failing.join("; ")), cure),
     }
+}
+
+/// Whoever measures: here always the service itself.
+fn posture_source(report: &PostureReport) -> ExaminedReport {
+    let about = About::device("posture-source", "Who makes the checks");
+    let waiting = report.checks.iter();
+    let waiting = waiting.filter(|check| check.measured_at.is_none()).count();
+    if waiting == 0 {
+        return about.good("The service, by its own tables; each check was made.".to_owned());
+    }
+    about.unknown(&format!(
+        "The service, by its own tables; {waiting} of {} checks were not made yet.",
+        report.checks.len()
+    ))
+}
+
+fn secrets(keeping: Keeping) -> ExaminedReport {
+    let about = About::device("secrets", "Keys and tokens");
+    if keeping.wants_store && keeping.sign_in == Keeper::Nobody {
+        return about.warning(
+            format!("Your key ring is locked, or there is none. {}", keeping.describe()),
+            "Unlock your key ring: logging in to the desktop with your password does that. On a computer without one, `service.key_store = \"files\"` says that this is meant.",
+        );
+    }
+    about.good(keeping.describe())
 }
 
 fn records(status: &Status) -> ExaminedReport {

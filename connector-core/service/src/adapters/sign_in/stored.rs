@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_core::identity::SessionId;
 use connector_platform::private::{PrivateDir, PrivateError};
-use connector_platform::sealing::{SealError, Sealer};
+use connector_platform::sealing::{Keeper, SealError, Sealer};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::adapters::keys::Sealers;
+use crate::adapters::keys::{Keeping, Sealers};
 
 /// The store, which forgets for good: a sign-in that was under way when the
 /// person signed out can no longer write.
@@ -88,6 +88,15 @@ impl Store {
         let mut era = self.lock();
         era.0 += 1;
         Ok(self.state.remove(SIGN_IN)?)
+    }
+
+    /// Returns how secrets are kept now, where `host` keeps the key to the host's.
+    pub(crate) fn keeping(&self, host: Keeper) -> Keeping {
+        Keeping {
+            host,
+            sign_in: self.sealer().keeper(),
+            wants_store: self.is_of_person,
+        }
     }
 
     /// Looks for the person's key store again if what is stored was sealed, and it was locked.

@@ -22,6 +22,73 @@ fn where_all_is_well_nothing_is_to_be_done() {
 }
 
 #[test]
+fn a_network_that_answers_in_the_control_plane_s_place_wants_to_be_signed_in_to() {
+    let network = NetworkReport::default();
+    let found = |status, is_page, leads_to: Option<&str>| {
+        let mut observed = well(&network);
+        observed.control_plane = Err("error sending request: connection refused".into());
+        observed.plain = Some(Plain {
+            status,
+            is_page,
+            leads_to: leads_to.map(str::to_owned),
+            own: "cp.corp.test".into(),
+        });
+        judge(&observed)[0].code.clone()
+    };
+
+    assert_eq!(found(511, false, None), "captive-portal");
+    assert_eq!(
+        found(302, false, Some("login.hotel.test")),
+        "captive-portal"
+    );
+    assert_eq!(found(200, true, None), "captive-portal");
+    assert_eq!(found(301, false, Some("cp.corp.test")), "control-plane");
+    assert_eq!(found(404, true, None), "control-plane");
+    let mut observed = well(&network);
+    observed.plain = Some(Plain {
+        status: 200,
+        is_page: true,
+        leads_to: None,
+        own: "cp.corp.test".into(),
+    });
+    assert_eq!(judge(&observed)[0].condition, Condition::Good);
+}
+
+#[test]
+fn a_key_ring_that_should_be_there_is_missed_and_one_that_is_not_wanted_is_not() {
+    let network = NetworkReport::default();
+    let condition = |sign_in, wants_store| {
+        let mut observed = well(&network);
+        observed.secrets = Keeping {
+            host: Keeper::Nobody,
+            sign_in,
+            wants_store,
+        };
+        let examined = judge(&observed);
+        let one = examined.iter().find(|one| one.code == "secrets");
+        one.unwrap().condition
+    };
+
+    assert_eq!(condition(Keeper::Store("a safe"), true), Condition::Good);
+    assert_eq!(condition(Keeper::Nobody, true), Condition::Warning);
+    assert_eq!(condition(Keeper::Nobody, false), Condition::Good);
+}
+
+#[test]
+fn checks_that_were_not_made_yet_and_networks_of_containers_are_told() {
+    let network = NetworkReport::default();
+    let mut observed = well(&network);
+    observed.posture.checks[0].measured_at = None;
+    observed.surroundings.bridges = vec!["docker0".into()];
+
+    let examined = judge(&observed);
+
+    let of = |code: &str| examined.iter().find(|one| one.code == code).unwrap();
+    assert_eq!(of("posture-source").condition, Condition::Unknown);
+    assert!(of("containers").finding.contains("docker0"));
+}
+
+#[test]
 fn managed_settings_that_do_not_count_are_told_with_the_cure() {
     let network = NetworkReport::default();
     for (problem, waiting, condition, words) in [
@@ -280,7 +347,7 @@ fn well(network: &NetworkReport) -> Observed<'_> {
                 finding: Finding::Pass,
                 evidence: "on".into(),
                 remedy: String::new(),
-                measured_at: None,
+                measured_at: Some("2026-11-22T08:00:00Z".into()),
             }],
         },
         control_problem: None,
@@ -291,6 +358,7 @@ fn well(network: &NetworkReport) -> Observed<'_> {
             at: 0,
             took: Duration::from_millis(3),
         }),
+        plain: None,
         name: Some((
             "wiki.corp.test".into(),
             Ok(vec!["198.18.0.2".parse().unwrap()]),
@@ -298,7 +366,11 @@ fn well(network: &NetworkReport) -> Observed<'_> {
         taken: vec![],
         surroundings: Surroundings::default(),
         proxies: vec![],
-        secrets: "In a safe.",
+        secrets: Keeping {
+            host: Keeper::Nobody,
+            sign_in: Keeper::Store("a safe"),
+            wants_store: true,
+        },
         network,
     }
 }
