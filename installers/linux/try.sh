@@ -49,6 +49,8 @@ if [ "${1-}" = --boot ]; then
   mkdir -p mnt/old
   pivot_root . mnt/old
   umount -l /mnt/old
+  # As systemd makes it where it is not in a container: what it hands to a service is mounted by a process of its own.
+  mount --make-rshared /
   exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=null
 fi
 
