@@ -5,6 +5,7 @@ mod access;
 mod decisions;
 mod device;
 mod diagnostics;
+mod help;
 mod model;
 mod overview;
 mod resources;
@@ -35,19 +36,22 @@ pub enum Page {
     Diagnostics,
     /// The settings in force.
     Settings,
+    /// How to use it.
+    Help,
     /// Versions and paths.
     About,
 }
 
 impl Page {
     /// Every page, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Resources,
         Self::Device,
         Self::Decisions,
         Self::Diagnostics,
         Self::Settings,
+        Self::Help,
         Self::About,
     ];
 
@@ -67,6 +71,7 @@ impl Page {
             Self::Decisions => "decisions",
             Self::Diagnostics => "diagnostics",
             Self::Settings => "settings",
+            Self::Help => "help",
             Self::About => "about",
         }
     }
@@ -81,6 +86,7 @@ impl Page {
             Self::Decisions => "page-decisions",
             Self::Diagnostics => "page-diagnostics",
             Self::Settings => "page-settings",
+            Self::Help => "page-help",
             Self::About => "page-about",
         })
     }
@@ -281,7 +287,7 @@ pub enum Filter {
 pub fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
     let mut blocks = Vec::new();
     let page = model.page();
-    let needs_service = !matches!(page, Page::About | Page::Settings);
+    let needs_service = !matches!(page, Page::About | Page::Help | Page::Settings);
     if model.known().is_none() && needs_service {
         blocks.extend(overview::standing(model, texts, clock));
         blocks.push(Block::Text(texts.say("without-service")));
@@ -296,6 +302,7 @@ pub fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
         Page::Decisions => decisions::blocks(model, texts, clock),
         Page::Diagnostics => diagnostics::blocks(model, texts),
         Page::Settings => settings::blocks(model, texts),
+        Page::Help => help::blocks(texts),
         Page::About => about::blocks(model, texts),
     });
     blocks

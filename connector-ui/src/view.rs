@@ -200,6 +200,8 @@ pub enum Goal {
     Bundle,
     /// To run the checks.
     Checks,
+    /// To read how to use it.
+    Help,
     /// To see how it is.
     Overview,
     /// To ask for access to an application, with a reason.
@@ -215,6 +217,7 @@ impl Goal {
         match self {
             Self::Bundle => Some("--page=diagnostics".to_owned()),
             Self::Checks => Some("--run-checks".to_owned()),
+            Self::Help => Some("--page=help".to_owned()),
             Self::Overview => None,
             // One argument, so that no id is taken for an option.
             Self::Request(id) => Some(format!("--request={id}")),

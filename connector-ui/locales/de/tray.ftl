@@ -102,9 +102,11 @@ request-denied = { $title }: Ihre Bitte wurde abgelehnt
 request-pending = { $title }: erbeten, noch nicht beantwortet
 
 help = Hilfe
+help-guide = Dokumentation …
 help-check = Prüfungen starten …
 help-bundle = Datei für den Support schreiben …
 help-commands = Im Terminal: ztna status, ztna why
+help-commands-alone = Im Terminal: ztna doctor, ztna service status
 support = Support: { $address }
 version = Version { $version }
 quit = Dieses Symbol entfernen (der Connector läuft weiter)

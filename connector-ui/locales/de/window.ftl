@@ -6,6 +6,7 @@ page-device = Dieses Gerät
 page-decisions = Entscheidungen
 page-diagnostics = Diagnose
 page-settings = Einstellungen
+page-help = Hilfe
 page-about = Über
 
 pages = Seiten
@@ -91,6 +92,23 @@ settings-unknown = Seine Einstellungen erscheinen, solange er läuft.
 settings-hidden = Seine Einstellungen werden Ihnen im Augenblick nicht gezeigt.
 setting-empty = (nichts)
 setting-origin = Aus { $origin }
+
+guide-what = Was ist das?
+guide-what-answer = Er entscheidet für jede Verbindung zu einer Anwendung Ihrer Firma, ob Sie sie von diesem Gerät aus und mit diesem Programm aufbauen dürfen, und überträgt, was Sie dürfen. Alles andere auf diesem Computer geht seinen gewohnten Weg, und er sieht es nicht an.
+guide-sign-in = Wie melde ich mich an, und wie lange gilt das?
+guide-sign-in-answer = Wählen Sie „Anmelden …“. Ihr Browser öffnet sich, und die Seite sagt, wann Sie fertig sind. Das Menü zeigt, wann die Sitzung endet; eine neue Anmeldung verlängert sie.
+guide-refused = Warum wurde etwas abgelehnt?
+guide-refused-answer = Die Meldung sagt, warum, und was zu tun ist. „Kürzlich abgelehnt“ im Menü und die Seite „Entscheidungen“ bewahren sie auf. Wenn jemand den Zugang gewähren kann, beantragen Sie ihn auf der Seite „Anwendungen“.
+guide-device = Was, wenn dieses Gerät die Regeln nicht erfüllt?
+guide-device-answer = Die Seite „Dieses Gerät“ sagt, welche Prüfung nicht bestanden ist und wie sich das beheben lässt. Wählen Sie dann „Neu prüfen“: Der Zugang kommt von selbst zurück.
+guide-off = Was geschieht, wenn ich ihn ausschalte?
+guide-off-answer = Geschützte Anwendungen sind nicht erreichbar, bis er wieder eingeschaltet ist; alles andere schon. Ihre Firma kann begrenzen, wie lange er aus bleibt, oder eine Begründung verlangen.
+guide-away = Was, wenn es kein Netz gibt oder der Server der Firma nicht antwortet?
+guide-away-answer = Was zuletzt vereinbart war, gilt noch eine Weile; das Menü sagt, wie lange. Danach sind geschützte Anwendungen erst wieder erreichbar, wenn der Server antwortet.
+guide-wrong = Was, wenn etwas nicht funktioniert?
+guide-wrong-answer = Wählen Sie „Prüfungen starten …“ im Menü: Bei allem, was nicht stimmt, steht, was zu tun ist. Wenn das nicht hilft, schreiben Sie auf der Seite „Diagnose“ eine Datei für den Support. Darin sind keine Passwörter und keine Inhalte von Verbindungen.
+guide-recorded = Was wird über mich festgehalten?
+guide-recorded-answer = Jede Entscheidung über eine geschützte Anwendung: wer, von welchem Gerät, mit welchem Programm, wohin, wann, und warum so. Nie, was Sie senden oder lesen, und nichts über andere Verbindungen.
 
 documentation = Dokumentation
 documentation-where = Im Terminal: „man ztna“, „man ztna-why“ und so weiter, oder „ztna help“. Ihr Support weiß, was in Ihrer Firma dazukommt.

@@ -102,9 +102,11 @@ request-denied = { $title }: your request was turned down
 request-pending = { $title }: you asked, nobody has answered yet
 
 help = Help
+help-guide = Documentation…
 help-check = Run checks…
 help-bundle = Create a file for your support…
 help-commands = In a terminal: ztna status, ztna why
+help-commands-alone = In a terminal: ztna doctor, ztna service status
 support = Support: { $address }
 version = Version { $version }
 quit = Remove this icon (the connector goes on)

@@ -6,6 +6,7 @@ page-device = This device
 page-decisions = Decisions
 page-diagnostics = Diagnostics
 page-settings = Settings
+page-help = Help
 page-about = About
 
 pages = Pages
@@ -91,6 +92,23 @@ settings-unknown = Its settings are shown while it runs.
 settings-hidden = Its settings are not shown to you at the moment.
 setting-empty = (nothing)
 setting-origin = From { $origin }
+
+guide-what = What is this?
+guide-what-answer = It decides for each connection to one of your company's applications whether you may make it, from this device and with this program, and carries what you may. Everything else on this computer goes its usual way, and it does not look at it.
+guide-sign-in = How do I sign in, and for how long?
+guide-sign-in-answer = Choose “Sign in…”. Your browser opens, and the page says when you are done. The menu shows when the session ends; signing in again makes it longer.
+guide-refused = Why was something refused?
+guide-refused-answer = The message says why and what to do. “Recently refused” in the menu and the page “Decisions” keep it. If somebody can grant access, you can ask for it on the page “Applications”.
+guide-device = What if this device does not meet the rules?
+guide-device-answer = The page “This device” says which check does not pass and how to mend that. Then choose “Check again”: access comes back by itself.
+guide-off = What happens when I switch it off?
+guide-off-answer = Protected applications cannot be reached until it is on again; everything else can. Your company may limit how long it stays off, or want a reason.
+guide-away = What if there is no network, or the company's server does not answer?
+guide-away-answer = What was agreed last holds for a while, and the menu says how long. After that, protected applications cannot be reached until the server answers again.
+guide-wrong = What if something does not work?
+guide-wrong-answer = Choose “Run checks…” in the menu: each thing that is wrong comes with what to do. If that does not help, write a file for your support on the page “Diagnostics”. There are no passwords and no contents of connections in it.
+guide-recorded = What is recorded about me?
+guide-recorded-answer = Each decision about a protected application: who, from which device, with which program, to what, when, and why so. Never what you send or read, and nothing about other connections.
 
 documentation = Documentation
 documentation-where = In a terminal: “man ztna”, “man ztna-why” and so on, or “ztna help”. Your support knows what your company adds.

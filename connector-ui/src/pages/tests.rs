@@ -18,7 +18,8 @@ fn without_a_service_every_page_says_so_and_none_claims_to_know_anything() {
         let text = words(&model);
 
         let is_said = text.contains("is not running") || text.contains("while it runs");
-        assert!(is_said || page == Page::About, "{page:?}: {text}");
+        let needs_none = matches!(page, Page::About | Page::Help);
+        assert!(is_said || needs_none, "{page:?}: {text}");
         assert!(!text.contains("Alice"), "{page:?}");
     }
 }

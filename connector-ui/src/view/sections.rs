@@ -70,7 +70,18 @@ fn paused(known: &Known, texts: &Texts, clock: Clock) -> String {
 
 /// The menu while no service answers.
 pub(super) fn without_service(texts: &Texts) -> Vec<Entry> {
-    vec![Entry::Separator, window(texts), quit(texts)]
+    let entries = vec![
+        guide(texts),
+        Entry::Text(texts.say("help-commands-alone")),
+        version(env!("CARGO_PKG_VERSION"), texts),
+    ];
+    vec![
+        Entry::Separator,
+        window(texts),
+        help_with(entries, texts),
+        Entry::Separator,
+        quit(texts),
+    ]
 }
 
 /// The menu while one does.
@@ -158,6 +169,7 @@ fn locked(lock: &PauseLock<'_>, texts: &Texts) -> Entry {
 fn help(known: &Known, texts: &Texts) -> Entry {
     let status = &known.status;
     let mut entries = vec![
+        guide(texts),
         item(
             "help-check",
             texts.say("help-check"),
@@ -182,8 +194,20 @@ fn help(known: &Known, texts: &Texts) -> Entry {
         });
     }
     entries.push(Entry::Text(texts.say("help-commands")));
-    let version = texts.say_with("version", [("version", one_line(&status.version).into())]);
-    entries.push(Entry::Text(version));
+    entries.push(version(&status.version, texts));
+    help_with(entries, texts)
+}
+
+fn guide(texts: &Texts) -> Entry {
+    let open = Action::OpenWindow(Goal::Help);
+    item("help-guide", texts.say("help-guide"), Some(open))
+}
+
+fn version(version: &str, texts: &Texts) -> Entry {
+    Entry::Text(texts.say_with("version", [("version", one_line(version).into())]))
+}
+
+fn help_with(entries: Vec<Entry>, texts: &Texts) -> Entry {
     Entry::Submenu {
         id: "help".into(),
         label: texts.say("help"),

@@ -40,6 +40,7 @@ fn a_connected_device_shows_everything_a_person_can_do() {
             "  Every check passes",
             "  [check-again] Check again",
             "Help >",
+            "  [help-guide] Documentation…",
             "  [help-check] Run checks…",
             "  [help-bundle] Create a file for your support…",
             "  [support] Support: https://help.corp.test",
@@ -185,7 +186,7 @@ fn each_state_says_in_words_what_is_the_case_and_what_holds() {
 }
 
 #[test]
-fn without_a_service_there_is_nothing_to_choose_but_the_window_and_to_leave() {
+fn without_a_service_there_is_nothing_to_choose_but_the_window_help_and_to_leave() {
     let menu = menu(&Snapshot::NotRunning, &BTreeSet::new(), &english(), CLOCK);
 
     assert_eq!(menu.header[0], "The connector is not running");
@@ -195,6 +196,7 @@ fn without_a_service_there_is_nothing_to_choose_but_the_window_and_to_leave() {
         actions(&menu),
         [
             ("open-window".to_owned(), Action::OpenWindow(Goal::Overview)),
+            ("help-guide".to_owned(), Action::OpenWindow(Goal::Help)),
             ("quit".to_owned(), Action::Quit)
         ]
     );
@@ -284,6 +286,7 @@ fn whoever_is_signed_out_can_sign_in_and_nothing_else_about_access() {
             "open-window",
             "sign-in",
             "check-again",
+            "help-guide",
             "help-check",
             "help-bundle",
             "support",

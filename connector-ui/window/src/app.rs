@@ -252,7 +252,7 @@ fn locales() -> impl Iterator<Item = String> {
 }
 
 /// With Ctrl, or Cmd on a Mac: the pages in their order.
-const KEYS: [egui::Key; 7] = [
+const KEYS: [egui::Key; 8] = [
     egui::Key::Num1,
     egui::Key::Num2,
     egui::Key::Num3,
@@ -260,4 +260,5 @@ const KEYS: [egui::Key; 7] = [
     egui::Key::Num5,
     egui::Key::Num6,
     egui::Key::Num7,
+    egui::Key::Num8,
 ];

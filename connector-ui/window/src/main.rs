@@ -38,7 +38,7 @@ struct Options {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
-    /// The page to begin with: overview, resources, device, decisions, diagnostics, settings, about.
+    /// The page to begin with: overview, resources, device, decisions, diagnostics, settings, help, about.
     #[arg(long, value_name = "PAGE", value_parser = page)]
     page: Option<Page>,
 
