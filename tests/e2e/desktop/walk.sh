@@ -2,8 +2,9 @@
 # Walks through a day at a desk, with a real panel and a real browser on a screen that nobody sees, and takes a picture at
 # each step: to be looked at by a person; the tests that decide are in tests/programs/tray.rs.
 #
-#   cargo build --workspace --bins && tests/e2e/peers/install.sh && tests/e2e/desktop/walk.sh OUT [dark]
+#   cargo build --workspace --bins && cargo xtask test peers && tests/e2e/desktop/walk.sh OUT [dark]
 #
+# The window's pages are shown where the window was built: (cd connector-ui/window && CARGO_TARGET_DIR=../../target/window cargo build).
 # Needs the Debian packages xvfb, openbox, xfce4-panel, xfconf, dbus, chromium, xdotool, scrot, xdg-utils. The company is
 # ztna-lab's; people sign in at npm's oidc-provider.
 set -euo pipefail
@@ -157,6 +158,51 @@ sleep 1
 menu
 picture menu-connected
 choose Escape
+
+# A program that the company forbids runs, and ends again. Other checks may fail on this machine, too.
+unmet() { ztna status --json | sed -n 's/.*"checks_unmet": \([0-9]*\).*/\1/p'; }
+is_unmet() { [ "$(unmet)" = "$1" ]; }
+before=$(unmet)
+cp "$(command -v sleep)" "$place/ztna-demo-forbidden"
+"$place/ztna-demo-forbidden" 600 &
+forbidden=$!
+children+=($forbidden)
+until_true is_unmet $((before + 1))
+sleep 1
+picture posture-lost
+menu
+picture menu-posture-lost
+choose Escape
+kill "$forbidden"
+until_true is_unmet "$before"
+sleep 1
+picture posture-regained
+
+window=${ZTNA_E2E_WINDOW:-$root/target/window/debug/ztna-window}
+if [ -x "$window" ]; then
+  mkdir -p "$XDG_CONFIG_HOME/ztna"
+  printf 'theme %s\nfavourite wiki\n' "$look" >"$XDG_CONFIG_HOME/ztna/preferences"
+  # The pointer would have the icon say what it is.
+  xdotool mousemove 640 15
+  for page in overview resources device decisions diagnostics settings help about; do
+    arguments=(--page "$page")
+    [ "$page" != diagnostics ] || arguments=(--run-checks)
+    "$window" "${arguments[@]}" >>"$place/window.log" 2>&1 &
+    shown=$!
+    children+=($shown)
+    until_true xdotool search --onlyvisible --pid "$shown"
+    sleep 4
+    [ "$page" != diagnostics ] || sleep 6
+    if [ "$page" = overview ]; then
+      for rate in 300000 900000 500000; do
+        curl --silent --max-time 10 --proxy "http://$px" "http://wiki.corp.test/download?rate=$rate" >/dev/null || true
+      done
+    fi
+    picture "window-$page"
+    kill "$shown"
+    wait "$shown" 2>/dev/null || true
+  done
+fi
 
 kill -9 "$running"
 sleep 2

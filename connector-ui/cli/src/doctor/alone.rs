@@ -27,13 +27,19 @@ pub(super) fn look(failure: &Failure) -> Vec<ExaminedReport> {
 
 /// Looks at what sends the caller's programs past the connector.
 pub(super) fn programs_proxy() -> ExaminedReport {
-    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    judge_proxy(
-        &PROXY_VARIABLES
-            .into_iter()
-            .filter(is_set)
-            .collect::<Vec<_>>(),
-    )
+    let is_away = |name: &&str| env::var(name).is_ok_and(|value| leads_away(&value));
+    let variables: Vec<&str> = PROXY_VARIABLES.into_iter().filter(is_away).collect();
+    judge_proxy(&variables)
+}
+
+/// Returns whether a proxy is elsewhere: the connector's own is on this computer.
+fn leads_away(proxy: &str) -> bool {
+    let rest = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let is_here = ["127.", "localhost", "[::1]"]
+        .iter()
+        .any(|here| host.starts_with(here));
+    !host.is_empty() && !is_here
 }
 
 fn registered() -> Option<Standing> {
@@ -127,6 +133,25 @@ mod tests {
         let alone = judge_service(&failure, None);
         assert_eq!(alone.condition, Condition::Problem);
         assert!(alone.cure.is_some() && alone.finding.ends_with('.'));
+    }
+
+    #[test]
+    fn a_proxy_on_this_computer_is_not_in_the_way() {
+        for here in [
+            "http://127.0.0.1:7080",
+            "socks5h://localhost:1080",
+            "[::1]:7080",
+            "",
+        ] {
+            assert!(!leads_away(here), "{here}");
+        }
+        for away in [
+            "http://proxy.corp.test:3128",
+            "http://user:secret@10.0.0.1:80",
+            "proxy",
+        ] {
+            assert!(leads_away(away), "{away}");
+        }
     }
 
     #[test]

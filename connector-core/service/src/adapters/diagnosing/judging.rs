@@ -377,7 +377,15 @@ fn posture(report: &PostureReport) -> ExaminedReport {
             format!("Could not be measured: {}.", unknown.join("; ")),
             cure,
         ),
-        (failing, _) => about.warning(format!("Do not pass: {}.", failing.join("; ")), cure),
+        (failing, []) => about.warning(format!("Do not pass: {}.", failing.join("; ")), cure),
+        (failing, unknown) => about.warning(
+            format!(
+                "Do not pass: {}. Could not be measured: {}.",
+                failing.join("; "),
+                unknown.join("; ")
+            ),
+            cure,
+        ),
     }
 }
 
