@@ -44,6 +44,14 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::locate()?;
+    if let Some(free) = workspace.free_gigabytes()
+        && free < NEEDED
+    {
+        say(&format!(
+            "{free} GB are free below {}; everything from nothing takes {NEEDED}, so a stage may fail for want of space",
+            workspace.target().display()
+        ));
+    }
     let mut report = Report::default();
     for stage in wanted {
         say(&format!("\n== {}: {}", stage.name, stage.proves));
@@ -61,6 +69,9 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         ExitCode::FAILURE
     })
 }
+
+/// What all stages together write below the target directory, and what they install, in GB.
+const NEEDED: u64 = 16;
 
 fn wanted(args: &TestArgs) -> anyhow::Result<Vec<&'static Stage>> {
     for name in &args.stages {

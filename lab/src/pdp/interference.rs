@@ -45,7 +45,10 @@ impl CannedAnswer {
 pub(super) async fn pass(interference: &watch::Sender<Interference>) -> Option<CannedAnswer> {
     let mut current = interference.subscribe();
     let interference = current.wait_for(|now| !now.hold).await.ok()?.clone();
-    tokio::time::sleep(Duration::from_millis(interference.delay_ms)).await;
+    // A sleep of nothing lasts a millisecond.
+    if interference.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(interference.delay_ms)).await;
+    }
     interference.answer
 }
 

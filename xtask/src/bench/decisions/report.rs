@@ -98,7 +98,7 @@ impl Report {
     fn gap(&self, way: &str) -> String {
         match way {
             "classic" => format!(
-                "requests {:.1} ms, what is not one never",
+                "requests {:.1} ms, open streams never",
                 self.figure("classic_gap_ms")
             ),
             "lease" => format!("{:.1} ms p99 by push, else 300 s", self.figure(CUT_P99)),
