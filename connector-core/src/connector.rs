@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::access::{AccessMap, Concealed, Denial, Flow, Question, Reason};
 use crate::audit::{DecidedBy, Outcome, PleaRecord, Pleading, Record, ResumedBy};
 use crate::authzen::Decision;
+use crate::catalogue::SiteId;
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Owner, Session};
 use crate::network::NetworkKind;
@@ -280,6 +281,11 @@ impl Connector {
     #[must_use]
     pub fn verdict(&self) -> &Verdict {
         &self.known.verdict
+    }
+
+    /// Returns the sites that connections are open to, in order.
+    pub fn sites_in_use(&self) -> impl Iterator<Item = &SiteId> {
+        self.enforcer.sites_in_use()
     }
 
     /// Returns the consents and elevations that are in force, the oldest first.

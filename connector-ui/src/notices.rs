@@ -81,7 +81,7 @@ impl Notices {
         for site in &tunnel.sites {
             let mut gateways = site.gateways.iter();
             let is_up = gateways.any(|gateway| gateway.state == GatewayState::Active);
-            if is_up && tunnel.open_flows > 0 {
+            if is_up && site.in_use {
                 self.used.insert(site.id.clone(), clock.now);
             }
         }
@@ -326,8 +326,8 @@ fn unmet(known: &Known, texts: &Texts) -> String {
         Some(check) => texts.say_with(
             "notice-posture-lost-body",
             [
-                ("title", one_line(&check.title).into()),
-                ("remedy", paragraph(&check.remedy).into()),
+                ("title", one_line(texts.told(&check.title)).into()),
+                ("remedy", paragraph(texts.told(&check.remedy)).into()),
             ],
         ),
         None => texts.say("notice-posture-lost-plain"),

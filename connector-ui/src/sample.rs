@@ -96,6 +96,7 @@ pub(crate) fn unmet(findings: &[Finding]) -> Known {
 
 pub(crate) fn site(id: &str, state: GatewayState) -> SiteReport {
     SiteReport {
+        in_use: false,
         id: id.into(),
         gateways: vec![GatewayReport {
             id: format!("{id}-1"),

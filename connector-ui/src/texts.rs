@@ -1,5 +1,6 @@
 //! The words, in the person's language.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use fluent_bundle::{FluentArgs, FluentBundle, FluentResource, FluentValue};
@@ -33,6 +34,13 @@ impl Language {
         }
     }
 
+    const fn of_service(self) -> &'static str {
+        match self {
+            Self::English => include_str!("../locales/en/service.ftl"),
+            Self::German => include_str!("../locales/de/service.ftl"),
+        }
+    }
+
     const fn sources(self) -> [&'static str; 2] {
         match self {
             Self::English => [
@@ -50,6 +58,8 @@ impl Language {
 /// Every text in one language.
 pub struct Texts {
     language: Language,
+    /// What the service says in its own words, and how that is said in this language.
+    told: BTreeMap<&'static str, &'static str>,
     bundle: FluentBundle<FluentResource>,
 }
 
@@ -67,7 +77,11 @@ impl Texts {
             let resource = resource.unwrap_or_else(|(readable, _)| readable);
             let _ = bundle.add_resource(resource);
         }
-        Self { language, bundle }
+        Self {
+            language,
+            told: said_in(language),
+            bundle,
+        }
     }
 
     /// Returns the text of `key`.
@@ -99,6 +113,13 @@ impl Texts {
         text.into_owned()
     }
 
+    /// Returns what the service said in its own words in this language, where it is known; else as
+    /// it was said.
+    #[must_use]
+    pub(crate) fn told<'a>(&self, text: &'a str) -> &'a str {
+        self.told.get(text).copied().unwrap_or(text)
+    }
+
     /// Returns how long something takes or lasts, as in `2 hours`.
     #[must_use]
     pub fn duration(&self, seconds: i64) -> String {
@@ -110,6 +131,20 @@ impl Texts {
         };
         self.say_with(key, [("count", count.into())])
     }
+}
+
+/// Pairs what the service says with how that is said in `language`.
+fn said_in(language: Language) -> BTreeMap<&'static str, &'static str> {
+    let translated: BTreeMap<&str, &str> = lines(language.of_service()).collect();
+    let said = lines(Language::English.of_service());
+    said.filter_map(|(key, text)| Some((text, *translated.get(key)?)))
+        .collect()
+}
+
+/// Returns the keys and texts of a file in which each text is a line.
+fn lines(source: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = source.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(" = "))
 }
 
 impl fmt::Debug for Texts {

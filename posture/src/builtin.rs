@@ -157,6 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn every_text_is_where_front_ends_look_for_its_translation() {
+        let known = include_str!("../../connector-ui/locales/en/service.ftl");
+        let known: BTreeSet<&str> = known
+            .lines()
+            .filter_map(|line| Some(line.split_once(" = ")?.1))
+            .collect();
+
+        for check in builtin_checks() {
+            for text in [&check.title, &check.remedy] {
+                assert!(known.contains(&**text), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn the_queries_for_osquery_alone_are_sound_sql() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection

@@ -164,6 +164,9 @@ pub struct SiteReport {
     pub id: String,
     /// Its gateways in order of preference.
     pub gateways: Vec<GatewayReport>,
+    /// Whether connections to it are open.
+    #[serde(default)]
+    pub in_use: bool,
 }
 
 /// A gateway.

@@ -4,6 +4,7 @@ pub(crate) mod convert;
 
 pub(crate) use self::convert::gateway_state;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use connector_core::catalogue::{Resource, SiteId};
@@ -54,6 +55,7 @@ pub(crate) struct Snapshot {
     pub(crate) verdict: Verdict,
     pub(crate) granted: Vec<Arc<Granted>>,
     pub(crate) refused: Vec<Arc<Refused>>,
+    pub(crate) sites_in_use: BTreeSet<SiteId>,
 }
 
 impl Snapshot {
@@ -76,6 +78,7 @@ impl Snapshot {
             verdict: connector.verdict().clone(),
             granted: connector.granted().cloned().collect(),
             refused: connector.refused().cloned().collect(),
+            sites_in_use: connector.sites_in_use().cloned().collect(),
         }
     }
 }
@@ -244,7 +247,8 @@ impl View {
     fn tunnel(&self) -> TunnelReport {
         let now = clock::now();
         let sites = self.tunnel.status();
-        let session = self.snapshot.borrow().session.clone();
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let session = snapshot.session.clone();
         TunnelReport {
             addresses: session
                 .map(|session| session.addresses.to_vec())
@@ -253,6 +257,7 @@ impl View {
                 .iter()
                 .map(|site| SiteReport {
                     id: site.id.to_string(),
+                    in_use: snapshot.sites_in_use.contains(&site.id),
                     gateways: site
                         .gateways
                         .iter()

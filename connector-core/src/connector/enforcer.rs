@@ -21,7 +21,7 @@ use crate::access::{
 };
 use crate::audit::{DecidedBy, Outcome, Record};
 use crate::authzen::{AccessRequest, Decision};
-use crate::catalogue::{Lookup, Resource};
+use crate::catalogue::{Lookup, Resource, SiteId};
 use crate::configuration::Configuration;
 use crate::identity::{HostId, Session};
 use crate::network::NetworkKind;
@@ -82,6 +82,8 @@ pub(super) struct Enforcer {
     /// What live flows go on by until they are answered anew.
     reviewed: Option<Reviewed>,
     live: ByFlow<Live>,
+    /// How many connections are open to each site.
+    in_use: BTreeMap<SiteId, usize>,
     /// What is being asked, in the order in which it was put.
     pending: BTreeMap<Attempt, Pending>,
     /// The flows that are being asked about.
@@ -101,6 +103,8 @@ struct Live {
     retry_at: Moment,
     /// In whose name they were permitted last.
     acting: Acting,
+    /// The site that they lead to.
+    site: Option<SiteId>,
 }
 
 /// A question on its way to an answer.
@@ -144,6 +148,10 @@ impl Enforcer {
                 DecidedBy::Local
             }
         }
+    }
+
+    pub(super) fn sites_in_use(&self) -> impl Iterator<Item = &SiteId> {
+        self.in_use.keys()
     }
 
     pub(super) fn has_live_flows(&self) -> bool {
@@ -258,15 +266,26 @@ impl Enforcer {
     pub(super) fn handle_opened(&mut self, flow: &Flow) {
         if let Some(live) = self.live.get_mut(flow) {
             live.connections += 1;
+            if let Some(site) = &live.site {
+                *self.in_use.entry(site.clone()).or_default() += 1;
+            }
             return;
         }
-        let acting = match self.answers.get(flow) {
-            Some(Answer::Granted(grant)) => grant.acting.clone(),
-            Some(Answer::Refused { .. } | Answer::Reviewing { .. }) | None => Acting::Oneself,
+        let (acting, site) = match self.answers.get(flow) {
+            Some(Answer::Granted(grant)) => {
+                (grant.acting.clone(), Some(grant.resource.site.clone()))
+            }
+            Some(Answer::Refused { .. } | Answer::Reviewing { .. }) | None => {
+                (Acting::Oneself, None)
+            }
         };
+        if let Some(site) = &site {
+            *self.in_use.entry(site.clone()).or_default() += 1;
+        }
         let live = Live {
             connections: 1,
             acting,
+            site,
             ..Live::default()
         };
         self.live.insert(flow.clone(), live);
@@ -279,6 +298,14 @@ impl Enforcer {
             return Acting::Oneself;
         };
         let acting = live.acting.clone();
+        if let Some(site) = &live.site
+            && let Some(open) = self.in_use.get_mut(site)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.in_use.remove(site);
+            }
+        }
         live.connections -= 1;
         if live.connections == 0 {
             self.live.remove(flow);

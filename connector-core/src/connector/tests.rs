@@ -363,6 +363,28 @@ fn a_cut_flow_leaves_a_record_of_its_own() {
 }
 
 #[test]
+fn a_site_is_in_use_while_any_connection_to_it_is_open() {
+    let mut world = World::signed_in();
+    let in_use = |world: &World| world.connector.sites_in_use().count();
+    assert_eq!(in_use(&world), 0);
+
+    let permit = world.open(&wiki(80));
+    world.feed(Event::FlowOpened(wiki(80)));
+    assert_eq!(
+        world.connector.sites_in_use().collect::<Vec<_>>(),
+        [permit.site()]
+    );
+
+    for open in [1, 0] {
+        world.feed(Event::FlowClosed {
+            flow: wiki(80),
+            cut: None,
+        });
+        assert_eq!(in_use(&world), open);
+    }
+}
+
+#[test]
 fn an_idle_session_expires_but_one_in_use_does_not() {
     let mut idle = World::signed_in();
     idle.sleep_measuring(Duration::from_secs(3600));

@@ -516,6 +516,7 @@ Service        ztnad 0.1.0
                 dropped: 0,
                 addresses: vec![[100, 64, 0, 2].into()],
                 sites: vec![SiteReport {
+                    in_use: true,
                     id: "hq".into(),
                     gateways: vec![
                         GatewayReport {

@@ -23,6 +23,7 @@ offline-left = What was agreed last holds for another { $left }.
 paused-for-good = Protected applications cannot be reached until you switch it on.
 paused-until = It switches itself on at { $time }.
 trouble-interception = Programs on this device cannot be connected: { $problem }
+trouble-offline = Your company's server cannot be reached. { $holds }
 trouble-records = Decisions cannot be recorded or delivered: { $problem }
 trouble-site = “{ $site }” does not answer.
 

@@ -150,16 +150,16 @@ fn the_end_of_a_session_is_told_unless_the_person_ended_it() {
 #[test]
 fn a_gateway_that_is_lost_is_told_to_who_used_it_however_slowly_it_goes() {
     let mut using = connected();
-    using.status.tunnel.open_flows = 1;
-    let with = |state, flows| {
+    using.status.tunnel.sites[0].in_use = true;
+    let with = |state, in_use| {
         let mut known = connected();
         known.status.tunnel.sites = vec![site("hq", state)];
-        known.status.tunnel.open_flows = flows;
+        known.status.tunnel.sites[0].in_use = in_use;
         known
     };
     let (calling, down) = (
-        with(GatewayState::Connecting, 1),
-        with(GatewayState::Down, 0),
+        with(GatewayState::Connecting, true),
+        with(GatewayState::Down, false),
     );
 
     let mut world = World::default();
@@ -175,6 +175,11 @@ fn a_gateway_that_is_lost_is_told_to_who_used_it_however_slowly_it_goes() {
     let mut idle = World::default();
     idle.between(Some(&connected()), Some(&connected()));
     assert_eq!(idle.between(Some(&connected()), Some(&down)), NOTHING);
+    let mut elsewhere = connected();
+    elsewhere.status.tunnel.open_flows = 1;
+    let mut other = World::default();
+    other.between(Some(&elsewhere), Some(&elsewhere));
+    assert_eq!(other.between(Some(&elsewhere), Some(&down)), NOTHING);
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn why(answer: &Answer<AccessReport>, texts: &Texts, clock: Clock) -> Vec<Block>
         ));
     }
     for check in &report.checks_unmet {
-        let title = one_line(&check.title);
+        let title = one_line(texts.told(&check.title));
         blocks.push(Block::Text(
             texts.say_with("check-unmet", [("title", title.into())]),
         ));

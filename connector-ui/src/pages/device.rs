@@ -43,7 +43,7 @@ fn card(check: &CheckReport, texts: &Texts, clock: Clock) -> Block {
         lines.push(paragraph(&check.evidence));
     }
     if check.finding != Finding::Pass && !check.remedy.is_empty() {
-        let remedy = paragraph(&check.remedy);
+        let remedy = paragraph(texts.told(&check.remedy));
         lines.push(texts.say_with("mend", [("remedy", remedy.into())]));
     }
     let measured = check.measured_at.as_deref();
@@ -54,7 +54,7 @@ fn card(check: &CheckReport, texts: &Texts, clock: Clock) -> Block {
         id: check.id.clone(),
         icon: Icon { shape, colour },
         word,
-        title: one_line(&check.title),
+        title: one_line(texts.told(&check.title)),
         lines,
         buttons: Vec::new(),
         can_open: false,

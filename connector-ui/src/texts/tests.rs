@@ -24,6 +24,19 @@ fn no_file_has_a_mistake_and_no_text_is_there_twice() {
 }
 
 #[test]
+fn what_the_service_says_is_said_in_the_persons_language_and_the_rest_as_it_is() {
+    let keys = |language: Language| lines(language.of_service()).map(|(key, _)| key).collect();
+    let (english, german): (Vec<_>, Vec<_>) = (keys(Language::English), keys(Language::German));
+    assert_eq!(german, english);
+    let (english, german) = (Texts::new(Language::English), Texts::new(Language::German));
+
+    let check = "The system disk is encrypted";
+    assert_eq!(german.told(check), "Die Systemfestplatte ist verschlüsselt");
+    assert_eq!(english.told(check), check);
+    assert_eq!(german.told("Our own check"), "Our own check");
+}
+
+#[test]
 fn every_text_is_used_and_every_text_that_is_used_is_there() {
     let mut sources = String::new();
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

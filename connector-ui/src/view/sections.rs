@@ -26,30 +26,47 @@ pub(super) fn details(
     match state {
         State::BlockedByNetwork => vec![texts.say("advice-network")],
         State::InUse => vec![texts.say("advice-in-use")],
-        State::BlockedByDevice | State::Restricted => {
-            vec![texts.say_with("device-unmet", [("count", status.checks_unmet.into())])]
+        State::BlockedByDevice => vec![unmet(known, texts)],
+        // What else is wrong is read here, since one state alone gives the headline.
+        State::Restricted => {
+            let mut details = vec![unmet(known, texts)];
+            if !status.control_plane_reachable {
+                let holds = offline(known, texts, clock);
+                details.push(texts.say_with("trouble-offline", [("holds", holds.into())]));
+            }
+            details.extend(in_words(known, texts));
+            details
         }
-        State::Offline => vec![offline(known, texts, clock)],
+        State::Offline => {
+            let mut details = vec![offline(known, texts, clock)];
+            details.extend(in_words(known, texts));
+            details
+        }
         State::Paused => vec![paused(known, texts, clock)],
         State::SigningIn => vec![texts.say("advice-signing-in")],
         // Why there is no configuration only the service can say.
         State::Starting => vec![one_line(&status.summary.message)],
-        State::Warning => troubles(status)
-            .map(|trouble| match trouble {
-                Trouble::Interception(problem) => texts.say_with(
-                    "trouble-interception",
-                    [("problem", one_line(problem).into())],
-                ),
-                Trouble::Records(problem) => {
-                    texts.say_with("trouble-records", [("problem", one_line(problem).into())])
-                }
-                Trouble::Site(site) => {
-                    texts.say_with("trouble-site", [("site", one_line(site).into())])
-                }
-            })
-            .collect(),
+        State::Warning => in_words(known, texts).collect(),
         State::Connected | State::Connecting | State::NotRunning | State::SignedOut => Vec::new(),
     }
+}
+
+fn unmet(known: &Known, texts: &Texts) -> String {
+    let count = known.status.checks_unmet;
+    texts.say_with("device-unmet", [("count", count.into())])
+}
+
+fn in_words(known: &Known, texts: &Texts) -> impl Iterator<Item = String> {
+    troubles(&known.status).map(|trouble| match trouble {
+        Trouble::Interception(problem) => texts.say_with(
+            "trouble-interception",
+            [("problem", one_line(problem).into())],
+        ),
+        Trouble::Records(problem) => {
+            texts.say_with("trouble-records", [("problem", one_line(problem).into())])
+        }
+        Trouble::Site(site) => texts.say_with("trouble-site", [("site", one_line(site).into())]),
+    })
 }
 
 fn offline(known: &Known, texts: &Texts, clock: Clock) -> String {

@@ -186,6 +186,30 @@ fn each_state_says_in_words_what_is_the_case_and_what_holds() {
 }
 
 #[test]
+fn a_device_that_is_restricted_shows_what_else_is_wrong() {
+    let mut known = unmet(&[Finding::Fail]);
+    known.status.control_plane_reachable = false;
+    known.status.configuration_expires_at = Some("2026-11-23T10:00:00Z".into());
+    known
+        .status
+        .tunnel
+        .sites
+        .push(site("lab", GatewayState::Down));
+
+    let header = menu(&running(known), &BTreeSet::new(), &english(), CLOCK).header;
+
+    assert_eq!(header[0], "Connected, with restrictions");
+    assert_eq!(
+        header[2..],
+        [
+            "One check of this device does not pass.",
+            "Your company's server cannot be reached. What was agreed last holds for another 24 hours.",
+            "“lab” does not answer.",
+        ]
+    );
+}
+
+#[test]
 fn without_a_service_there_is_nothing_to_choose_but_the_window_help_and_to_leave() {
     let menu = menu(&Snapshot::NotRunning, &BTreeSet::new(), &english(), CLOCK);
 

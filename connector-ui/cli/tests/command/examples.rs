@@ -24,6 +24,7 @@ pub(crate) fn status(standing: Standing) -> Reply {
             dropped: 0,
             addresses: vec![[100, 64, 0, 2].into()],
             sites: vec![SiteReport {
+                in_use: true,
                 id: "hq".into(),
                 gateways: vec![GatewayReport {
                     id: "hq-1".into(),

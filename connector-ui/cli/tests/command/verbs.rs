@@ -51,7 +51,7 @@ fn status_is_one_screen_or_one_object() {
                     "handshake_micros": 1310,
                     "rx_bytes": 13_107_200,
                     "tx_bytes": 1024,
-                }]}],
+                }], "in_use": true}],
             },
             "proxy": {"listen": "127.0.0.1:3128", "pac_url": "http://127.0.0.1:3128/proxy.pac"},
             "control_plane": "https://control.corp.test",

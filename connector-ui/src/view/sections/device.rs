@@ -46,12 +46,12 @@ fn check(check: &CheckReport, texts: &Texts) -> Entry {
     };
     let mut entries = broken(&paragraph(&check.evidence));
     if !check.remedy.is_empty() {
-        let remedy = paragraph(&check.remedy);
+        let remedy = paragraph(texts.told(&check.remedy));
         entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
     }
     Entry::Submenu {
         id: format!("check-{}", check.id),
-        label: texts.say_with(key, [("title", one_line(&check.title).into())]),
+        label: texts.say_with(key, [("title", one_line(texts.told(&check.title)).into())]),
         entries,
     }
 }

@@ -1,0 +1,50 @@
+# What the service says in its own words, as it says it: what is here is shown in the person's language. One line each, nothing to
+# fill in.
+
+check-os-version = The operating system still receives security updates
+check-os-version-remedy = Upgrade the operating system to a release that its maker still supports, with the system's own updater.
+check-disk-encryption = The system disk is encrypted
+check-disk-encryption-remedy = Switch on FileVault (macOS: System Settings, Privacy & Security) or BitLocker (Windows: Settings, Privacy & security). Linux is encrypted when it is installed: ask your administrator how to move to an encrypted disk.
+check-firewall = A firewall is switched on
+check-firewall-remedy = Switch the firewall on. Ubuntu and Debian: `sudo ufw enable`; Fedora: `sudo systemctl enable --now firewalld`; macOS: System Settings, Network, Firewall; Windows: Windows Security, Firewall & network protection.
+check-screen-lock = The screen locks itself within a minute of going dark
+check-screen-lock-remedy = Let the screen lock by itself and ask for the password at once. GNOME: Settings, Privacy & Security, Screen Lock; KDE: System Settings, Screen Locking; macOS: System Settings, Lock Screen; Windows: ask your administrator to set the machine's inactivity limit.
+check-forbidden-process = No remote-control program is running
+check-forbidden-process-remedy = Quit the program that is named, and remove it if it starts by itself.
+check-uptime = The machine was restarted within the last 30 days
+check-uptime-remedy = Restart the machine, so that installed updates take effect.
+
+doctor-address-range = Colliding networks
+doctor-address-range-good = No protected address lies in a network of this computer.
+doctor-address-range-cure = At home, give the router another range of addresses. Elsewhere use another network, such as your phone's.
+doctor-clock = This computer's clock
+doctor-clock-good = It agrees with the control plane's.
+doctor-clock-cure = Let the system set the clock by itself, and check the time zone.
+doctor-configuration = The company's configuration
+doctor-configuration-none = None is in force, so nothing protected can be reached.
+doctor-containers = Containers and virtual machines
+doctor-containers-none = They have no network on this computer.
+doctor-control-plane = The company's control plane
+doctor-control-plane-cure = Check the network. A firewall may be in between; the service does not use HTTP proxies.
+doctor-portal-cure = Open any page in your browser and sign in to the network, as in a hotel. If there is nothing to sign in to, tell your administrator.
+doctor-decision-log = The decision log
+doctor-decision-log-good = It is written and taken.
+doctor-decision-log-cure = Check free disk space; what cannot be written down is not permitted.
+doctor-dns-names = Names of protected applications
+doctor-gateway-cure = If other gateways answer, this one is down. If none does, the network blocks UDP: try another one, such as your phone's, and tell your administrator.
+doctor-host = Where this system runs
+doctor-http-proxy = HTTP proxies
+doctor-http-proxy-good = None is set for the service.
+doctor-interception = Taking the traffic of programs
+doctor-managed-settings = The administrator's settings
+doctor-mtu = Length of packets
+doctor-other-vpn = Other tunnels
+doctor-other-vpn-none = There is none on this computer.
+doctor-other-vpn-cure = If applications cannot be reached, switch the other VPN off and look again.
+doctor-posture = This computer's checks
+doctor-posture-cure = Run `ztna posture` to see how to mend it.
+doctor-posture-source = Who makes the checks
+doctor-posture-source-good = The service, by its own tables; each check was made.
+doctor-secrets = Keys and tokens
+doctor-session = Your session
+doctor-session-none = Nobody is signed in.
