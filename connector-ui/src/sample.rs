@@ -76,7 +76,6 @@ pub(crate) fn managed() -> ManagedReport {
         update_channel: None,
         changes: 1,
         problem: None,
-        needs_restart: Vec::new(),
     }
 }
 

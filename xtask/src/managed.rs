@@ -48,7 +48,7 @@ struct Language {
     product: &'static str,
     value: &'static str,
     at_once: &'static str,
-    at_start: &'static str,
+    anew: &'static str,
     /// What a key does.
     describe: fn(&Key) -> &'static str,
     /// That a variable is weaker.
@@ -59,7 +59,7 @@ impl Language {
     /// Returns all there is to say about a key.
     fn explain(&self, key: &Key) -> String {
         let applies = match key.applies {
-            Applies::AtStart => self.at_start,
+            Applies::Anew => self.anew,
             Applies::Live => self.at_once,
         };
         let variable = match key.place {
@@ -74,7 +74,7 @@ const ENGLISH: Language = Language {
     product: "ZTNA Connector",
     value: "Value",
     at_once: "A change counts within seconds.",
-    at_start: "A change counts from the next start of the service.",
+    anew: "A change counts within seconds; the service starts anew for it, and open connections end.",
     describe: |key| key.description,
     variable: |variable| format!("This is stronger than the environment variable {variable}."),
 };

@@ -24,9 +24,6 @@ pub struct ManagedReport {
     /// Why the managed settings as they are now cannot be used; the last good ones are in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The settings that were changed and count once the service is started again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub needs_restart: Vec<String>,
 }
 
 /// What a person reads to the help desk for a code that switches the connector off.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::adapters::Order;
 use crate::adapters::decisions::DecisionLog;
 use crate::adapters::keys::KeyRing;
+use crate::adapters::managing::Renewal;
 use crate::adapters::measuring::Measuring;
 use crate::adapters::pdp::Pdp;
 use crate::adapters::policies::Concealing;
@@ -20,6 +21,15 @@ use crate::adapters::sign_in::{SignIn, Wish};
 use crate::adapters::signals::Signals;
 use crate::adapters::tunnelling::Tunnel;
 use crate::view::Snapshot;
+
+/// How the service comes to rest.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// As the system asked: it leaves the machine as it was.
+    ForGood,
+    /// To start anew at once: what protects the machine stays for the next one to take over.
+    Renewed(Box<Renewal>),
+}
 
 /// Everything that effects are carried out with.
 #[derive(Debug)]
@@ -38,18 +48,19 @@ pub(crate) struct Adapters {
     pub(crate) supervisor: Supervisor,
 }
 
-/// Drives `connector` until it has come to rest after [`Event::Stopping`].
+/// Drives `connector` until it is told to end and has come to rest; returns what it was told.
 pub(crate) async fn run(
     mut connector: Connector,
     mut events: mpsc::Receiver<Event>,
     mut orders: mpsc::Receiver<Order>,
+    mut endings: mpsc::Receiver<Ending>,
     mut adapters: Adapters,
-) {
+) -> Ending {
     adapters.supervisor.status(in_words(connector.standing()));
     adapters.supervisor.ready();
-    let mut stopping = None;
+    let mut stopping: Option<Stopping> = None;
     let mut ordered: Option<oneshot::Sender<()>> = None;
-    loop {
+    let ending = loop {
         adapters.supervisor.alive();
         if let Some(concealed) = adapters.concealing.poll(&connector) {
             connector.handle_event(Event::ResourcesConcealed(concealed), clock::now());
@@ -63,8 +74,9 @@ pub(crate) async fn run(
             // Whoever gave the order may have gone.
             let _ = done.send(());
         }
-        if stopping.is_some() && adapters.tunnel.live_flows() == 0 && events.is_empty() {
-            break;
+        let is_at_rest = || adapters.tunnel.live_flows() == 0 && events.is_empty();
+        if let Some(over) = stopping.take_if(|stopping| stopping.is_over(is_at_rest())) {
+            break over.ending;
         }
 
         let now = clock::now();
@@ -74,14 +86,19 @@ pub(crate) async fn run(
             .pace()
             .map_or(LONGEST_PAUSE, |pace| pace.min(LONGEST_PAUSE));
         let pause = due.unwrap_or(longest).min(longest);
-        let pause = stopping.map_or(pause, |deadline: tokio::time::Instant| {
-            pause.min(deadline.saturating_duration_since(tokio::time::Instant::now()))
-        });
+        let pause = stopping
+            .as_ref()
+            .map_or(pause, |stopping| pause.min(stopping.time_left()));
         let event = tokio::select! {
             biased;
             Some(order) = orders.recv() => {
                 ordered = Some(order.done);
                 Some(order.event)
+            }
+            Some(ending) = endings.recv() => {
+                adapters.prepare(&ending);
+                stopping = Some(Stopping::begin(ending));
+                Some(Event::Stopping)
             }
             Some(event) = events.recv() => Some(event),
             () = tokio::time::sleep(pause) => None,
@@ -93,27 +110,59 @@ pub(crate) async fn run(
         let mut next = event;
         let mut fed = 0;
         while let Some(event) = next {
-            if matches!(event, Event::Stopping) {
-                adapters.supervisor.stopping();
-                stopping = Some(tokio::time::Instant::now() + STOPPING_LIMIT);
-            }
             connector.handle_event(event, clock::now());
             fed += 1;
             let goes_on = ordered.is_none() && orders.is_empty() && fed < BATCH;
             next = goes_on.then(|| events.try_recv().ok()).flatten();
         }
-        if stopping.is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
-            tracing::warn!("Some connections did not end in time");
-            break;
-        }
-    }
+    };
     adapters.tunnel.stop().await;
     // Nobody takes reports any more; what waits is written all the same.
     drop(events);
     adapters.decisions.close();
+    ending
+}
+
+/// That the service is coming to rest.
+struct Stopping {
+    ending: Ending,
+    deadline: tokio::time::Instant,
+}
+
+impl Stopping {
+    fn begin(ending: Ending) -> Self {
+        Self {
+            ending,
+            deadline: tokio::time::Instant::now() + STOPPING_LIMIT,
+        }
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline
+            .saturating_duration_since(tokio::time::Instant::now())
+    }
+
+    /// Returns whether it has, or whatever has not yet is not waited for any longer.
+    fn is_over(&self, is_at_rest: bool) -> bool {
+        let is_late = self.time_left().is_zero();
+        if is_late && !is_at_rest {
+            tracing::warn!("Some connections did not end in time");
+        }
+        is_at_rest || is_late
+    }
 }
 
 impl Adapters {
+    /// Says what is coming to whoever has to know before anything ends.
+    fn prepare(&self, ending: &Ending) {
+        self.tunnel
+            .leave_in_place(matches!(ending, Ending::Renewed(_)));
+        match ending {
+            Ending::ForGood => self.supervisor.stopping(),
+            Ending::Renewed(_) => {}
+        }
+    }
+
     /// Starts an effect; never waits, since the outcome comes back as an event.
     fn start(&mut self, effect: Effect) {
         match effect {

@@ -8,39 +8,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use connector_platform::event_log::{self, Kind, Severity};
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::settings::{LogFormat, Settings};
 
 /// Starts writing log lines; returns the latest.
-pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LevelSwitch)> {
-    let filter = EnvFilter::try_new(&settings.log_level).with_context(|| {
-        format!(
-            "Failed to read the log filter {:?}; write a level such as info, or target=level",
-            settings.log_level
-        )
-    })?;
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LogSwitch)> {
     let latest = LatestLines::default();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(latest.clone());
-    let level = match settings.log_format {
-        LogFormat::Json => {
-            let builder = builder.json().with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            LevelSwitch::new(move |filter| handle.reload(filter))
-        }
-        LogFormat::Text => {
-            let builder = builder.with_ansi(false).with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            LevelSwitch::new(move |filter| handle.reload(filter))
-        }
+    let (lines, format) = reload::Layer::new(lines(settings.log_format, latest.clone()));
+    let (filter, level) = reload::Layer::new(filter(&settings.log_level)?);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
+    let handles = Handles {
+        format,
+        level: Box::new(move |filter| level.reload(filter)),
+        latest: latest.clone(),
     };
-    Ok((latest, level))
+    Ok((latest, LogSwitch(Some(Arc::new(handles)))))
 }
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level).with_context(|| {
+        format!(
+            "Failed to read the log filter {level:?}; write a level such as info, or target=level"
+        )
+    })
+}
+
+fn lines(format: LogFormat, latest: LatestLines) -> Lines {
+    let layer = tracing_subscriber::fmt::layer().with_writer(latest);
+    match format {
+        LogFormat::Json => layer.json().boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+    }
+}
+
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Tells why the service ended, whether or not log lines are being written yet.
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]
@@ -51,35 +59,42 @@ pub(crate) fn report(error: &anyhow::Error) {
     });
 }
 
-/// Changes which lines are written from now on.
-#[derive(Default)]
-pub(crate) struct LevelSwitch(Option<Box<Reload>>);
+/// Changes which lines are written from now on, and how; every copy changes the same.
+#[derive(Clone, Default)]
+pub(crate) struct LogSwitch(Option<Arc<Handles>>);
 
-type Reload = dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync;
+struct Handles {
+    format: reload::Handle<Lines, Registry>,
+    level: Box<SetLevel>,
+    latest: LatestLines,
+}
 
-impl LevelSwitch {
-    fn new(
-        reload: impl Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Self {
-        Self(Some(Box::new(reload)))
+type SetLevel = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+impl LogSwitch {
+    /// Writes the lines that `level` names, as in `info` or `target=level`.
+    pub(crate) fn set_level(&self, level: &str) -> anyhow::Result<()> {
+        let filter = filter(level)?;
+        match &self.0 {
+            Some(handles) => Ok((handles.level)(filter)?),
+            None => Ok(()),
+        }
     }
 
-    /// Writes the lines that `level` names, as in `info` or `target=level`.
-    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(level)?;
+    /// Writes lines in another format. Only while no span is open: it could not be written in both.
+    pub(crate) fn set_format(&self, format: LogFormat) -> anyhow::Result<()> {
         match &self.0 {
-            Some(reload) => Ok(reload(filter)?),
+            Some(handles) => Ok(handles
+                .format
+                .reload(lines(format, handles.latest.clone()))?),
             None => Ok(()),
         }
     }
 }
 
-impl std::fmt::Debug for LevelSwitch {
+impl std::fmt::Debug for LogSwitch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LevelSwitch")
+        f.write_str("LogSwitch")
     }
 }
 

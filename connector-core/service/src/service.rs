@@ -20,7 +20,7 @@ use crate::adapters::granting::Granting;
 use crate::adapters::http::Http;
 use crate::adapters::interception::Interception;
 use crate::adapters::keys::{self, KeyRing, Sealers};
-use crate::adapters::managing::{self, Managing};
+use crate::adapters::managing::{self, Managing, Renewal};
 use crate::adapters::measuring::Measuring;
 use crate::adapters::networking;
 use crate::adapters::pdp::Pdp;
@@ -31,37 +31,39 @@ use crate::adapters::sign_in::{self, SignIn};
 use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
 use crate::adapters::{Events, Task, front_ends};
-use crate::driver::{self, Adapters};
-use crate::logging::{LatestLines, LevelSwitch};
+use crate::driver::{self, Adapters, Ending};
+use crate::logging::{LatestLines, LogSwitch};
 use crate::options::Mode;
-use crate::settings::{ManagedLayers, Settings, Sources};
+use crate::settings::{Settings, Sources};
 use crate::view::{Snapshot, View};
 
 /// What the service starts with.
 pub(crate) struct Given {
-    pub(crate) settings: Settings,
-    /// Where they come from, and what was managed when they were read.
+    pub(crate) current: Renewal,
+    /// Where settings come from.
     pub(crate) sources: Sources,
-    pub(crate) managed: ManagedLayers,
     pub(crate) mode: Mode,
     pub(crate) audience: Audience,
-    pub(crate) log: LatestLines,
-    pub(crate) level: LevelSwitch,
+    /// Whether the system has asked the service to end.
+    pub(crate) is_to_end: watch::Receiver<bool>,
+    pub(crate) lines: LatestLines,
+    pub(crate) log: LogSwitch,
     pub(crate) sealers: Sealers,
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is told to end; returns how.
 #[expect(
     clippy::too_many_lines,
     reason = "the parts are put together once, each after what it stands on"
 )]
-pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
-    let (settings, sealers) = (given.settings, given.sealers);
+pub(crate) async fn run(given: Given) -> anyhow::Result<Ending> {
+    let (settings, sealers) = (given.current.settings.clone(), given.sealers);
     let state = PrivateDir::open(&settings.state_dir)
         .context("Failed to use service.state_dir (--state-dir)")?;
     let _instance = Instance::claim(&state)?;
     let (events, queue) = mpsc::channel(EVENT_QUEUE);
     let (orders, order_queue) = mpsc::channel(ORDER_QUEUE);
+    let (endings, ending_queue) = mpsc::channel(1);
     let host_key = keys::host_key(&state, &sealers.host)?;
     let (decisions, cursors) = open_log(&settings, &state, &host_key, &events)?;
     let proxy_listener = listen_for_proxy(&settings).await?;
@@ -69,9 +71,9 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
 
     let managing = managing::Config {
         sources: given.sources,
-        settings: settings.clone(),
-        managed: given.managed,
-        level: given.level,
+        current: given.current,
+        log: given.log,
+        endings: endings.clone(),
     };
     let managing = Managing::start(managing, events.clone()).await?;
     let collector = managing.collector();
@@ -113,7 +115,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         settings: managing.in_force(),
         control_plane: settings.control_plane,
         proxy: proxy_report,
-        log: given.log,
+        log: given.lines,
         store,
         host_keeper: sealers.host.keeper(),
     };
@@ -134,7 +136,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
     };
     let front_ends = front_ends::start(listener, answering);
     let network = networking::watch(events.clone());
-    let stop = stop_on_signal(events.clone())?;
+    let stop = end_when_asked(given.is_to_end, endings);
     tracing::info!("The service is ready");
 
     let embedded = policies.embedded();
@@ -151,13 +153,13 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<()> {
         snapshot: snapshot_sender,
         supervisor: Supervisor::find(),
     };
-    driver::run(connector, queue, order_queue, adapters).await;
+    let ending = driver::run(connector, queue, order_queue, ending_queue, adapters).await;
 
     drop((stop, network, front_ends));
     drop((shipping, policies, control, managing));
     proxy.stop().await;
     tracing::info!("The service has stopped");
-    Ok(())
+    Ok(ending)
 }
 
 /// Signs in with what an earlier run left, if it left anything.
@@ -321,14 +323,15 @@ fn start_proxy(
     Ok((RunningProxy(Some((stop, task, stopped))), report))
 }
 
-/// Feeds [`Event::Stopping`] as soon as the system asks the service to end.
-fn stop_on_signal(events: Events) -> anyhow::Result<Task> {
-    let mut signals = connector_platform::signals::Stop::listen()?;
-    Ok(Task::spawn(async move {
-        signals.wait().await;
-        tracing::info!("The service is stopping");
-        let _ = events.send(Event::Stopping).await;
-    }))
+/// Has the service end for good as soon as the system asks it to.
+fn end_when_asked(mut asked: watch::Receiver<bool>, endings: mpsc::Sender<Ending>) -> Task {
+    Task::spawn(async move {
+        if asked.wait_for(|asked| *asked).await.is_ok() {
+            tracing::info!("The service is stopping");
+            // A driver that has ended needs no ending.
+            let _ = endings.send(Ending::ForGood).await;
+        }
+    })
 }
 
 /// Facts that wait for the driver; it handles each within microseconds.

@@ -77,7 +77,7 @@ pub(crate) enum LogFormat {
 pub(crate) type Flags = BTreeMap<&'static str, (&'static str, String)>;
 
 /// Where settings come from; the managed ones are read again while the service runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sources {
     managed_file: PathBuf,
     /// Everything but the managed settings, the strongest first.

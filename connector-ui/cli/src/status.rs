@@ -268,7 +268,7 @@ fn render_service(status: &Status, screen: Screen) -> String {
     table.field("Service", format!("ztnad {}", status.version));
     if let Some(managed) = &status.managed {
         table.field("Managed", self::managed(managed));
-        for line in managed_troubles(managed) {
+        if let Some(line) = managed_trouble(managed) {
             table.field("", line);
         }
     }
@@ -294,21 +294,13 @@ fn managed(report: &ManagedReport) -> String {
     text
 }
 
-/// Returns what of the managed settings does not count as it is.
-fn managed_troubles(report: &ManagedReport) -> impl Iterator<Item = String> {
-    let problem = report.problem.as_ref().map(|problem| {
-        format!(
-            "the changed settings cannot be used, those from before count: {}",
-            clean(problem)
-        )
-    });
-    let waiting = (!report.needs_restart.is_empty()).then(|| {
-        format!(
-            "counts from the next start of the service: {}",
-            report.needs_restart.join(", ")
-        )
-    });
-    problem.into_iter().chain(waiting)
+/// Returns why the managed settings do not count as they are, if so.
+fn managed_trouble(report: &ManagedReport) -> Option<String> {
+    let problem = report.problem.as_ref()?;
+    Some(format!(
+        "the changed settings cannot be used, those from before count: {}",
+        clean(problem)
+    ))
 }
 
 /// Returns how far the decision log is, and how far it was taken.

@@ -37,7 +37,6 @@ fn what_the_administrator_has_locked_is_shown_as_theirs_and_offers_nothing_to_pr
         update_channel: None,
         changes: 0,
         problem: None,
-        needs_restart: Vec::new(),
     });
     let mut model = knowing(known);
 

@@ -346,6 +346,13 @@ impl<'a> Connector<'a> {
         value
     }
 
+    /// Returns the status, if the service answers just now.
+    #[must_use]
+    pub fn status_if_up(&self) -> Option<Value> {
+        let output = self.ztna(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
     /// Waits until the status is as `wanted` says, and returns it.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;

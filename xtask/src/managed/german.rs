@@ -6,7 +6,7 @@ pub(super) const GERMAN: Language = Language {
     product: "ZTNA Connector",
     value: "Wert",
     at_once: "Eine Änderung gilt innerhalb von Sekunden.",
-    at_start: "Eine Änderung gilt ab dem nächsten Start des Dienstes.",
+    anew: "Eine Änderung gilt innerhalb von Sekunden; der Dienst startet dafür von selbst neu, und offene Verbindungen enden.",
     describe,
     variable: |variable| format!("Dies ist stärker als die Umgebungsvariable {variable}."),
 };

@@ -76,6 +76,8 @@ struct Latest {
     plan: Option<Plan>,
     tunnel: Option<Arc<Transparent>>,
     is_watched: bool,
+    /// Whether whoever comes next takes over what is up.
+    stays: bool,
 }
 
 impl Shared {
@@ -205,10 +207,18 @@ impl Interception {
         self.state()
     }
 
-    /// Undoes everything.
+    /// Says whether [`Self::stop`] is to leave the machine as it is, guard and all, for the service
+    /// that starts next to take over.
+    pub(crate) fn leave_in_place(&self, stays: bool) {
+        self.shared.lock().stays = stays;
+    }
+
+    /// Undoes everything, unless it is to stay.
     pub(crate) async fn stop(&self) {
-        self.wanted.send_replace(None);
-        self.settled().await;
+        if !self.shared.lock().stays {
+            self.wanted.send_replace(None);
+            self.settled().await;
+        }
         let task = self
             .task
             .lock()
@@ -230,10 +240,8 @@ impl Interception {
 /// Returns what the core's last words ask this machine to take.
 fn protected(latest: &Latest) -> Wanted {
     let is_off = latest.access.closed().is_some_and(|denial| {
-        matches!(
-            denial.reason,
-            Reason::NotConfigured | Reason::Paused | Reason::Stopping
-        )
+        matches!(denial.reason, Reason::NotConfigured | Reason::Paused)
+            || (denial.reason == Reason::Stopping && !latest.stays)
     });
     (!is_off).then(|| Protected {
         catalogue: latest.access.shared_catalogue(),

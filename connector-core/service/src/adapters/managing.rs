@@ -7,11 +7,12 @@ use std::time::Duration;
 use connector_core::connector::Event;
 use connector_core::pausing::PauseRules;
 use connector_ipc::{ManagedReport, SettingReport};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::shipping::OtlpEndpoint;
 use super::{Events, Task};
-use crate::logging::LevelSwitch;
+use crate::driver::Ending;
+use crate::logging::LogSwitch;
 use crate::settings::{Applies, KEYS, ManagedLayers, Settings, Sources};
 
 /// The settings in force, as front-ends are shown them.
@@ -33,20 +34,52 @@ pub(crate) struct Managing {
     _task: Task,
 }
 
+/// What the service runs with: as its sources say at its start, later as its administrator says.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewal {
+    pub(crate) settings: Settings,
+    pub(crate) managed: ManagedLayers,
+    /// How often they have changed since the process started.
+    pub(crate) changes: u64,
+    /// Managed settings that it could not start with, and why: it goes on with those before.
+    pub(crate) refused: Option<(ManagedLayers, String)>,
+}
+
+impl Renewal {
+    /// Returns what a process starts with.
+    pub(crate) fn at_start(settings: Settings, managed: ManagedLayers) -> Self {
+        Self {
+            settings,
+            managed,
+            changes: 0,
+            refused: None,
+        }
+    }
+
+    /// Returns these settings as those to go on with, after `failed` could not be started with.
+    pub(crate) fn instead_of(self, failed: Self, error: &anyhow::Error) -> Self {
+        Self {
+            changes: failed.changes,
+            refused: Some((failed.managed, format!("{error:#}"))),
+            ..self
+        }
+    }
+}
+
 /// What following needs.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) sources: Sources,
-    /// What the service has started with.
-    pub(crate) settings: Settings,
-    pub(crate) managed: ManagedLayers,
-    pub(crate) level: LevelSwitch,
+    pub(crate) current: Renewal,
+    pub(crate) log: LogSwitch,
+    /// Takes that the service has to start anew.
+    pub(crate) endings: mpsc::Sender<Ending>,
 }
 
 impl Managing {
     /// Tells the core the rules of the start, and follows what changes.
     pub(crate) async fn start(config: Config, events: Events) -> anyhow::Result<Self> {
-        let rules = config.settings.pause_rules.clone();
+        let rules = config.current.settings.pause_rules.clone();
         let keys = Vec::new();
         events
             .send(Event::PauseRulesChanged { rules, keys })
@@ -73,12 +106,11 @@ impl Managing {
 
 struct Follower {
     sources: Sources,
-    /// What cannot change while the service runs is compared with this.
-    at_start: Vec<SettingReport>,
     /// The last that were read, whether or not they could be used.
     seen: Result<ManagedLayers, String>,
     current: Current,
-    level: LevelSwitch,
+    log: LogSwitch,
+    endings: mpsc::Sender<Ending>,
     events: Events,
     shown: watch::Sender<Arc<InForce>>,
     collector: watch::Sender<Option<OtlpEndpoint>>,
@@ -97,7 +129,7 @@ struct Current {
 }
 
 impl Current {
-    fn of(settings: Settings) -> Self {
+    fn of(settings: Settings, changes: u64) -> Self {
         Self {
             report: settings.report,
             rules: settings.pause_rules,
@@ -105,12 +137,12 @@ impl Current {
             log_level: settings.log_level,
             tray_autostart: settings.tray_autostart,
             update_channel: settings.update_channel,
-            changes: 0,
+            changes,
             problem: None,
         }
     }
 
-    fn show(&self, at_start: &[SettingReport]) -> InForce {
+    fn show(&self) -> InForce {
         let is_managed = self.report.iter().any(|setting| setting.locked);
         let is_told = is_managed || self.problem.is_some() || self.changes > 0;
         let rules = &self.rules;
@@ -128,7 +160,6 @@ impl Current {
             update_channel: self.update_channel.clone(),
             changes: self.changes,
             problem: self.problem.clone(),
-            needs_restart: changed(at_start, &self.report, Applies::AtStart),
         });
         InForce {
             report: self.report.clone(),
@@ -140,16 +171,23 @@ impl Current {
 
 impl Follower {
     fn new(config: Config, events: Events) -> Self {
-        let at_start = config.settings.report.clone();
-        let collector = watch::Sender::new(config.settings.otlp.clone());
-        let current = Current::of(config.settings);
-        let shown = watch::Sender::new(Arc::new(current.show(&at_start)));
+        let start = config.current;
+        let collector = watch::Sender::new(start.settings.otlp.clone());
+        let mut current = Current::of(start.settings, start.changes);
+        let seen = match start.refused {
+            None => start.managed,
+            Some((refused, problem)) => {
+                current.problem = Some(problem);
+                refused
+            }
+        };
+        let shown = watch::Sender::new(Arc::new(current.show()));
         Self {
             sources: config.sources,
-            at_start,
-            seen: Ok(config.managed),
+            seen: Ok(seen),
             current,
-            level: config.level,
+            log: config.log,
+            endings: config.endings,
             events,
             shown,
             collector,
@@ -172,11 +210,12 @@ impl Follower {
         }
         self.seen = read.clone();
         let parsed = read.and_then(|layers| {
-            let settings = self.sources.settings(layers);
-            settings.map_err(|error| error.to_string())
+            let settings = self.sources.settings(layers.clone());
+            let settings = settings.map_err(|error| error.to_string())?;
+            Ok((settings, layers))
         });
         match parsed {
-            Ok(settings) => self.take(settings).await,
+            Ok((settings, managed)) => self.take(settings, managed).await,
             Err(problem) => {
                 tracing::error!(
                     problem,
@@ -188,18 +227,14 @@ impl Follower {
         self.show();
     }
 
-    async fn take(&mut self, settings: Settings) {
+    async fn take(&mut self, settings: Settings, managed: ManagedLayers) {
         let before = &self.current;
         let live = changed(&before.report, &settings.report, Applies::Live);
-        let later = changed(&before.report, &settings.report, Applies::AtStart);
-        let keys: Vec<Arc<str>> = live
-            .iter()
-            .chain(&later)
-            .map(|key| (&**key).into())
-            .collect();
+        let anew = changed(&before.report, &settings.report, Applies::Anew);
+        let keys: Vec<Arc<str>> = live.iter().chain(&anew).map(|key| (*key).into()).collect();
         let changes = before.changes + u64::from(!keys.is_empty());
         if settings.log_level != before.log_level
-            && let Err(error) = self.level.set(&settings.log_level)
+            && let Err(error) = self.log.set_level(&settings.log_level)
         {
             tracing::warn!(%error, "The log level could not be changed");
         }
@@ -211,7 +246,7 @@ impl Follower {
         if !keys.is_empty() {
             tracing::info!(
                 changed = live.join(", "),
-                needs_restart = later.join(", "),
+                changed_anew = anew.join(", "),
                 "The administrator has changed the settings"
             );
             let rules = settings.pause_rules.clone();
@@ -221,14 +256,21 @@ impl Follower {
                 .send(Event::PauseRulesChanged { rules, keys })
                 .await;
         }
-        self.current = Current {
-            changes,
-            ..Current::of(settings)
-        };
+        if !anew.is_empty() {
+            let renewal = Renewal {
+                settings: settings.clone(),
+                managed,
+                changes,
+                refused: None,
+            };
+            // A driver that has ended needs no ending.
+            let _ = self.endings.send(Ending::Renewed(Box::new(renewal))).await;
+        }
+        self.current = Current::of(settings, changes);
     }
 
     fn show(&self) {
-        let next = self.current.show(&self.at_start);
+        let next = self.current.show();
         self.shown.send_if_modified(|shown| {
             let is_new = **shown != next;
             if is_new {
@@ -240,14 +282,18 @@ impl Follower {
 }
 
 /// Returns the keys with other values, of those that count from a certain time.
-fn changed(before: &[SettingReport], after: &[SettingReport], applies: Applies) -> Vec<String> {
+fn changed(
+    before: &[SettingReport],
+    after: &[SettingReport],
+    applies: Applies,
+) -> Vec<&'static str> {
     let value = |report: &[SettingReport], key: &str| {
         let known = report.iter().find(|setting| setting.key == key);
         known.map(|setting| setting.value.clone())
     };
     KEYS.iter()
         .filter(|key| key.applies == applies && value(before, key.name) != value(after, key.name))
-        .map(|key| key.name.to_owned())
+        .map(|key| key.name)
         .collect()
 }
 

@@ -141,7 +141,15 @@ impl Tunnel {
         }
     }
 
-    /// Ends every tunnel and leaves the machine as it was.
+    /// Says whether [`Self::stop`] is to leave the machine as it is, for the service that starts next.
+    pub(crate) fn leave_in_place(&self, stays: bool) {
+        match self {
+            Self::Transparent(interception) => interception.leave_in_place(stays),
+            Self::Userspace(_) => {}
+        }
+    }
+
+    /// Ends every tunnel and leaves the machine as it was, unless it is to stay.
     pub(crate) async fn stop(&self) {
         match self {
             Self::Transparent(interception) => interception.stop().await,

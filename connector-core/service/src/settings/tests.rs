@@ -191,7 +191,7 @@ fn the_document_for_administrators_has_the_table() {
             Place::Managed => "managed only",
         };
         let applies = match key.applies {
-            Applies::AtStart => "at the next start",
+            Applies::Anew => "anew",
             Applies::Live => "at once",
         };
         let (name, description) = (key.name, key.description);
@@ -199,7 +199,9 @@ fn the_document_for_administrators_has_the_table() {
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = std::fs::read_to_string(root.join("../../docs/managed.md")).unwrap();
-    let rows = document.lines().filter(|line| line.contains("| at "));
+    let rows = document
+        .lines()
+        .filter(|line| line.contains("| at once |") || line.contains("| anew |"));
 
     assert!(rows.eq(KEYS.iter().map(row)), "docs/managed.md, Keys");
 }

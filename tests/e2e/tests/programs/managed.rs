@@ -1,9 +1,12 @@
 //! What the administrator manages: it counts at once, it locks, and there is a way out.
 
+use std::net::TcpListener;
+use std::time::Instant;
+
 use e2e::curl::Curl;
 use e2e::lab::Lab;
 use e2e::scene::Scene;
-use e2e::service::Connector;
+use e2e::service::{Connector, has_active_gateway};
 use e2e::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
@@ -146,13 +149,12 @@ fn managed_settings_count_within_seconds_and_broken_ones_change_nothing() {
     assert!(connector.read(&["status"])["managed"].is_null());
 
     connector.manage(
-        "[pause]\nlimit = 10\nreason_required = true\n\n[support]\naddress = \"help@corp.test\"\n\n[proxy]\nlisten = \"127.0.0.1:7081\"\n\n[log]\nlevel = \"debug\"\n",
+        "[pause]\nlimit = 10\nreason_required = true\n\n[support]\naddress = \"help@corp.test\"\n\n[log]\nlevel = \"debug\"\n",
     );
     let status = connector.wait_for("the new settings", |status| {
         status["managed"]["reason_required"] == true
     });
     assert_eq!(status["support"], "help@corp.test");
-    assert_eq!(status["managed"]["needs_restart"], json!(["proxy.listen"]));
     until("lines of the new level", DEADLINE, || {
         connector.log().contains("DEBUG").then_some(())
     });
@@ -186,4 +188,82 @@ fn managed_settings_count_within_seconds_and_broken_ones_change_nothing() {
         .iter()
         .find(|one| one["code"] == "managed-settings");
     assert_eq!(one.unwrap()["condition"], "warning", "{diagnosis}");
+}
+
+#[test]
+fn what_the_service_is_built_with_changes_while_it_runs_and_back_where_it_cannot() {
+    let scene = Scene::new("anew");
+    let lab = Lab::start(&scene);
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = free.local_addr().unwrap().to_string();
+    drop(free);
+
+    let begun = Instant::now();
+    connector.manage(&format!(
+        "[proxy]\nlisten = {listen:?}\n\n[log]\nformat = \"json\"\n\n[managed]\nby = \"Corp IT\"\n"
+    ));
+    until("the proxy at its new place", DEADLINE, || {
+        let status = connector.status_if_up()?;
+        (status["proxy"]["listen"] == listen.as_str()).then_some(())
+    });
+    let status = connector.wait_for("a gateway", has_active_gateway);
+    scene.figure("until changed settings are in force", begun.elapsed());
+    assert_eq!(status["identity"]["subject"], "alice", "{status}");
+    assert_eq!(status["managed"]["changes"], 1, "{status}");
+    let curl = Curl::through(&scene, &connector.proxy());
+    assert_eq!(curl.get(WIKI).status, 200);
+    let log = connector.log();
+    let last = log.lines().last().unwrap();
+    serde_json::from_str::<Value>(last).unwrap_or_else(|error| panic!("{last}: {error}"));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    connector.manage(&format!(
+        "[proxy]\nlisten = \"{}\"\n",
+        taken.local_addr().unwrap()
+    ));
+    let status = until("the problem", DEADLINE, || {
+        let status = connector.status_if_up()?;
+        status["managed"]["problem"].is_string().then_some(status)
+    });
+    let problem = status["managed"]["problem"].as_str().unwrap();
+    assert!(problem.contains("Failed to listen at"), "{problem}");
+    assert_eq!(status["proxy"]["listen"], listen.as_str(), "{status}");
+    connector.wait_for("a gateway", has_active_gateway);
+    assert_eq!(curl.get(WIKI).status, 200);
+
+    // Asked to end, it does so for good.
+    connector.process().signal("TERM");
+    assert!(connector.process().wait(DEADLINE).0.success());
+}
+
+#[test]
+fn a_device_is_moved_to_another_control_plane_without_a_hand_on_it() {
+    let scene = Scene::new("moved");
+    let (lab, other) = (
+        Lab::start(&scene),
+        Lab::start_with(&scene, "other-lab", &[]),
+    );
+    let mut connector = Connector::install(&scene, &lab);
+    connector.start_as("alice");
+
+    connector.write("other-token", other.ready("enrolment_token"));
+    connector.manage(&format!(
+        "[control_plane]\nurl = {:?}\npolicy_key = {:?}\nenrolment_token_file = {:?}\n",
+        other.ready("control_plane"),
+        other.ready("policy_key"),
+        connector.path("other-token"),
+    ));
+
+    let status = until("the other company's configuration", DEADLINE, || {
+        let status = connector.status_if_up()?;
+        let there = status["control_plane"] == other.ready("control_plane");
+        (there && status["configuration_version"].is_u64()).then_some(status)
+    });
+    assert_eq!(status["managed"]["problem"], Value::Null, "{status}");
+    connector.sign_in("alice");
+    connector.wait_for("a gateway", has_active_gateway);
+    let curl = Curl::through(&scene, &connector.proxy());
+    assert_eq!(curl.get(WIKI).status, 200);
 }

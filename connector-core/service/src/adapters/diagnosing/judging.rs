@@ -434,13 +434,7 @@ fn managed(report: &ManagedReport) -> ExaminedReport {
             "Tell your administrator. They count again as soon as they are mended; a service that is started meanwhile refuses to start.",
         );
     }
-    match report.needs_restart.as_slice() {
-        [] => about.good(format!("They are in force, managed by {}.", report.by)),
-        waiting => about.warning(
-            format!("Changed, and not in force yet: {}.", waiting.join(", ")),
-            "Start the service again: `sudo ztna service stop`, then `sudo ztna service start`.",
-        ),
-    }
+    about.good(format!("They are in force, managed by {}.", report.by))
 }
 
 /// What a judgement is about.

@@ -23,7 +23,6 @@ async fn what_changes_live_is_in_force_at_once_and_announced() {
         (managed.by.as_str(), managed.changes, &managed.problem),
         ("Corp IT", 1, &None)
     );
-    assert!(managed.needs_restart.is_empty());
     let in_force = world.in_force();
     assert_eq!(in_force.support.as_deref(), Some("help@corp.test"));
     let setting = in_force
@@ -41,18 +40,47 @@ async fn what_changes_live_is_in_force_at_once_and_announced() {
 }
 
 #[tokio::test]
-async fn what_counts_from_the_next_start_is_told_until_it_is_taken_back() {
+async fn what_the_service_is_built_with_has_it_start_anew() {
     let mut world = World::new("");
 
-    world.manage("[proxy]\nenabled = false\n");
+    world.manage("[proxy]\nenabled = false\n[pause]\nlimit = 5\n");
     world.follower.look().await;
-    assert_eq!(world.managed().unwrap().needs_restart, ["proxy.enabled"]);
-    world.manage("");
+
+    let Event::PauseRulesChanged { keys, .. } = world.queue.try_recv().unwrap() else {
+        panic!("another event");
+    };
+    let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+    assert_eq!(keys, ["pause.limit", "proxy.enabled"]);
+    let Ending::Renewed(next) = world.endings.try_recv().unwrap() else {
+        panic!("another ending");
+    };
+    assert_eq!((next.changes, next.settings.proxy_listen), (1, None));
+    let renewed = world.renew(*next);
+    assert_eq!(renewed.current.problem, None);
+}
+
+#[tokio::test]
+async fn settings_that_the_service_cannot_start_with_are_named_and_wait_to_be_mended() {
+    let mut world = World::new("");
+    let before = world.start.clone();
+    world.manage("[proxy]\nlisten = \"127.0.0.1:80\"\n");
+    world.follower.look().await;
+    let Ending::Renewed(failed) = world.endings.try_recv().unwrap() else {
+        panic!("another ending");
+    };
+
+    let next = before.instead_of(*failed, &anyhow::anyhow!("The port is taken"));
+    world.follower = world.renew(next);
     world.follower.look().await;
 
     let managed = world.managed().unwrap();
-    assert!(managed.needs_restart.is_empty());
-    assert_eq!(managed.changes, 2);
+    assert_eq!(managed.problem.as_deref(), Some("The port is taken"));
+    assert_eq!(managed.changes, 1);
+    assert!(world.endings.try_recv().is_err());
+    world.manage("");
+    world.follower.look().await;
+    assert_eq!(world.managed().unwrap().problem, None);
+    assert!(world.endings.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -107,8 +135,11 @@ async fn a_file_that_goes_unlocks_everything() {
 struct World {
     _root: TempDir,
     file: PathBuf,
+    sources: Sources,
+    start: Renewal,
     follower: Follower,
     queue: mpsc::Receiver<Event>,
+    endings: mpsc::Receiver<Ending>,
 }
 
 impl World {
@@ -130,19 +161,24 @@ impl World {
         let sources =
             Sources::collect(&paths, Some(&file), Some(&config), flags, |_| None).unwrap();
         let managed = sources.read_managed().unwrap();
-        let (events, queue) = mpsc::channel(16);
-        let config = Config {
-            settings: sources.settings(managed.clone()).unwrap(),
-            sources,
-            managed,
-            level: LevelSwitch::default(),
-        };
+        let start = Renewal::at_start(sources.settings(managed.clone()).unwrap(), managed);
+        let (follower, queue, endings) = follow(&sources, start.clone());
         Self {
             _root: root,
             file,
-            follower: Follower::new(config, events),
+            sources,
+            start,
+            follower,
             queue,
+            endings,
         }
+    }
+
+    /// Returns what follows in the service that comes next.
+    fn renew(&mut self, next: Renewal) -> Follower {
+        let follower;
+        (follower, self.queue, self.endings) = follow(&self.sources, next);
+        follower
     }
 
     fn manage(&self, text: &str) {
@@ -156,6 +192,21 @@ impl World {
     fn managed(&self) -> Option<ManagedReport> {
         self.in_force().managed.clone()
     }
+}
+
+fn follow(
+    sources: &Sources,
+    current: Renewal,
+) -> (Follower, mpsc::Receiver<Event>, mpsc::Receiver<Ending>) {
+    let (events, queue) = mpsc::channel(16);
+    let (endings, ending_queue) = mpsc::channel(1);
+    let config = Config {
+        sources: sources.clone(),
+        current,
+        log: LogSwitch::default(),
+        endings,
+    };
+    (Follower::new(config, events), queue, ending_queue)
 }
 
 /// Writes a file that nobody else may write, whatever the habits of whoever runs the tests.

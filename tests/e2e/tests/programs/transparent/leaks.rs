@@ -66,6 +66,17 @@ fn a_network_that_claims_the_applications_addresses_gets_none_of_their_packets()
         (office.files().exit == 0).then_some(())
     });
     nothing_left(&mut captures, "while the service starts again");
+
+    // Nor while it starts anew by itself, as its administrator's settings want.
+    office.connector.manage("[device]\nname = \"renamed\"\n");
+    until("the service to start anew", DEADLINE, || {
+        let _meanwhile = office.files();
+        office.connector.log().contains("starts anew").then_some(())
+    });
+    until("the files once more", DEADLINE, || {
+        (office.files().exit == 0).then_some(())
+    });
+    nothing_left(&mut captures, "while the service starts anew");
 }
 
 /// Whatever else the network, or a program on the laptop, says about where the applications are.
