@@ -292,6 +292,8 @@ pub struct SiteStatus {
     pub gateways: Vec<GatewayStatus>,
     /// What was dropped, and why.
     pub dropped: Dropped,
+    /// Whether only short packets are sent there, since longer ones vanished on the way.
+    pub is_narrow: bool,
 }
 
 /// How late a lease may end after the machine slept.

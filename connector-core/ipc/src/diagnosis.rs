@@ -78,4 +78,7 @@ pub struct GatewayPathReport {
     /// How long a packet on the way there may be, in bytes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<u32>,
+    /// Whether long packets to its site vanished without a word, so that the tunnel sends short ones.
+    #[serde(default)]
+    pub is_narrow: bool,
 }

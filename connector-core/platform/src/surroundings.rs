@@ -32,9 +32,10 @@ pub fn look() -> Surroundings {
     imp::look()
 }
 
-/// Returns how long a packet to `destination` may be, in bytes, as far as the system knows the
-/// way; nothing is sent.
+/// Returns how long a packet to each of `destinations` may be, in bytes, where the system tells. A
+/// long datagram of zeros goes there, which no protocol knows, so that whatever is too narrow for
+/// it says so (RFC 1191); what says nothing is not found out. Blocks for a third of a second.
 #[must_use]
-pub fn path_mtu(destination: SocketAddr) -> Option<u32> {
-    imp::path_mtu(destination)
+pub fn path_mtus(destinations: &[SocketAddr]) -> Vec<Option<u32>> {
+    imp::path_mtus(destinations)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use crate::adapters::{pdp, shipping, sign_in, signals};
+use crate::adapters::{diagnosing, pdp, shipping, sign_in, signals};
 use crate::settings;
 
 /// Reads a framed answer of a Permguard decision point to the request `id`; returns whether it
@@ -44,6 +44,12 @@ pub fn otlp_request(lines: &[u8]) -> Value {
 #[must_use]
 pub fn sign_in_parameters(redirect: &Url, request: &str) -> Option<BTreeMap<String, String>> {
     sign_in::read_redirect(redirect, request)
+}
+
+/// Reads a certificate; returns who signed it, for people.
+#[must_use]
+pub fn certificate_signer(certificate: &[u8]) -> Option<String> {
+    diagnosing::signer(certificate)
 }
 
 /// Reads a file of settings, the person's or the managed one; returns what is wrong with it.

@@ -262,6 +262,7 @@ mod tests {
                 state: GatewayState::Down,
                 handshake_micros: None,
                 path_mtu: None,
+                is_narrow: false,
             }],
         };
 

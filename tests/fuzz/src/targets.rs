@@ -33,7 +33,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     Target {
         name: "access-requests",
         run: documents::access_requests,
@@ -41,6 +41,10 @@ pub const TARGETS: [Target; 25] = [
     Target {
         name: "authzen",
         run: documents::authzen,
+    },
+    Target {
+        name: "certificate",
+        run: service::certificate,
     },
     Target {
         name: "configuration",

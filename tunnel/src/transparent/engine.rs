@@ -482,7 +482,10 @@ impl Engine {
         let sites: Vec<_> = self
             .sites
             .iter()
-            .map(|site| site.status(counters.strangers))
+            .map(|site| {
+                let is_narrow = self.router.is_narrow(site.number, now);
+                site.status(counters.strangers, is_narrow)
+            })
             .collect();
         let has_changed = site::changed(&report.sites, &sites);
         report.sites = sites;

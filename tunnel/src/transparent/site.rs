@@ -98,7 +98,7 @@ impl SiteTunnel {
         }
     }
 
-    pub(super) fn status(&self, strangers: u64) -> SiteStatus {
+    pub(super) fn status(&self, strangers: u64, is_narrow: bool) -> SiteStatus {
         SiteStatus {
             id: self.site.id.clone(),
             addresses: self.config.addresses.clone(),
@@ -107,6 +107,7 @@ impl SiteTunnel {
                 strangers,
                 ..self.dropped.clone()
             },
+            is_narrow,
         }
     }
 }

@@ -147,6 +147,7 @@ impl Site {
             addresses: self.config.addresses.clone(),
             gateways: report.gateways.clone(),
             dropped: report.dropped.clone(),
+            is_narrow: false,
         }
     }
 }

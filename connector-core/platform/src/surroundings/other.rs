@@ -6,6 +6,6 @@ pub(super) fn look() -> Surroundings {
     Surroundings::default()
 }
 
-pub(super) fn path_mtu(_destination: SocketAddr) -> Option<u32> {
-    None
+pub(super) fn path_mtus(destinations: &[SocketAddr]) -> Vec<Option<u32>> {
+    vec![None; destinations.len()]
 }

@@ -1,9 +1,11 @@
 //! Looks for what is wrong: takes measurements that nobody else needs, and judges them together
 //! with what the service knows anyway.
 
+mod certificate;
 mod judging;
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -12,9 +14,11 @@ use connector_ipc::{DiagnosisReport, GatewayPathReport, GatewayState, NetworkRep
 use connector_platform::surroundings::{self, Surroundings};
 use connector_platform::{clock, steering};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
+use tunnel::userspace::SiteStatus;
 use tunnel_proto::gateways::GatewayStatus;
 use url::Url;
 
+pub(crate) use self::certificate::signer;
 use self::judging::{Answered, Observed, Plain, Taken};
 use super::http::{self as web, Http};
 use crate::view::View;
@@ -74,6 +78,7 @@ async fn ask(http: &Http, control_plane: &Url) -> Result<Answered, String> {
             .map(|date| date.timestamp()),
         at: i64::try_from(clock::now().wall.unix_seconds()).unwrap_or(i64::MAX),
         took: begun.elapsed(),
+        signer: answer.certificate.as_deref().and_then(signer),
     })
 }
 
@@ -137,20 +142,22 @@ async fn call_gateways(view: &View) -> Vec<GatewayPathReport> {
         })
         .await;
     }
-    let paths = view.tunnel.status().into_iter().flat_map(|site| {
-        let id = site.id.to_string();
-        let gateways = site.gateways.into_iter();
-        gateways.map(move |gateway| (id.clone(), gateway))
-    });
-    let paths: Vec<(String, GatewayStatus)> = paths.collect();
+    let sites = view.tunnel.status();
+    let gateways = sites.iter().flat_map(|site| &site.gateways);
+    let addresses: Vec<SocketAddr> = gateways.filter_map(|gateway| gateway.address).collect();
     let looked = tokio::task::spawn_blocking(move || {
-        let told = paths.into_iter().map(|(site, gateway)| {
-            let answered = answers(&gateway);
-            path(site, gateway, answered)
-        });
-        told.collect()
+        let mtus = surroundings::path_mtus(&addresses);
+        addresses.into_iter().zip(mtus).collect()
     });
-    looked.await.unwrap_or_default()
+    let mtus: BTreeMap<SocketAddr, Option<u32>> = looked.await.unwrap_or_default();
+    let paths = sites.iter().flat_map(|site| {
+        let gateways = site.gateways.iter();
+        gateways.map(|gateway| GatewayPathReport {
+            path_mtu: gateway.address.and_then(|address| *mtus.get(&address)?),
+            ..path(site, gateway, answers(gateway))
+        })
+    });
+    paths.collect()
 }
 
 /// What the machine tells.
@@ -196,10 +203,11 @@ fn taken(protected: &[Prefix]) -> Vec<Taken> {
     pairs.collect()
 }
 
-fn path(site: String, gateway: GatewayStatus, answered: bool) -> GatewayPathReport {
+fn path(site: &SiteStatus, gateway: &GatewayStatus, answered: bool) -> GatewayPathReport {
     GatewayPathReport {
-        site,
-        path_mtu: gateway.address.and_then(surroundings::path_mtu),
+        site: site.id.to_string(),
+        path_mtu: None,
+        is_narrow: site.is_narrow,
         id: gateway.id.to_string(),
         endpoint: gateway.endpoint.to_string(),
         address: gateway.address,

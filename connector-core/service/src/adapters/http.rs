@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use reqwest::redirect::Policy;
+use reqwest::tls::TlsInfo;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -49,6 +50,7 @@ fn builder() -> ClientBuilder {
         .redirect(Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_LIMIT)
+        .tls_info(true)
         .user_agent(concat!("ztnad/", env!("CARGO_PKG_VERSION")))
 }
 
@@ -63,6 +65,8 @@ fn trust_nobody() -> ClientConfig {
 pub(crate) struct Answer {
     pub(crate) status: http::StatusCode,
     pub(crate) headers: HeaderMap,
+    /// What the server has shown for itself, as DER; none without TLS.
+    pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -93,8 +97,14 @@ async fn read(mut response: Response, max_body: usize) -> Result<Answer, HttpErr
     Ok(Answer {
         status: response.status(),
         headers: response.headers().clone(),
+        certificate: certificate(&response),
         body,
     })
+}
+
+fn certificate(response: &Response) -> Option<Vec<u8>> {
+    let tls = response.extensions().get::<TlsInfo>()?;
+    tls.peer_certificate().map(<[u8]>::to_vec)
 }
 
 /// Why there is no answer.

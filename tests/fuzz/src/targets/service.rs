@@ -53,6 +53,14 @@ pub(super) fn sign_in_redirect(input: &[u8]) {
     }
 }
 
+/// Certificates of servers: whoever signed one is named in a line.
+pub(super) fn certificate(input: &[u8]) {
+    if let Some(signer) = testing::certificate_signer(input) {
+        assert!(!signer.trim().is_empty());
+        assert!(!signer.contains(char::is_control), "{signer:?}");
+    }
+}
+
 /// Files of settings, the person's and the managed one: what is wrong is said in a few lines.
 pub(super) fn settings(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {

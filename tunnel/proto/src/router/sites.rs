@@ -83,6 +83,13 @@ impl Router {
         }
     }
 
+    /// Returns whether only short packets are sent to a site, since longer ones vanished.
+    #[must_use]
+    pub fn is_narrow(&self, site: SiteIndex, now: Moment) -> bool {
+        let lowered = self.site(site).and_then(|state| state.lowered_until);
+        lowered.is_some_and(|until| until > now)
+    }
+
     pub(super) fn site(&self, index: SiteIndex) -> Option<&SiteState> {
         self.sites.get(usize::from(index.0))?.as_ref()
     }

@@ -39,6 +39,8 @@ pub(super) struct Answered {
     pub(super) date: Option<i64>,
     pub(super) at: i64,
     pub(super) took: Duration,
+    /// Who signed the certificate that was shown.
+    pub(super) signer: Option<String>,
 }
 
 impl Answered {
@@ -117,13 +119,22 @@ fn control_plane(observed: &Observed<'_>) -> ExaminedReport {
     let at = &observed.status.control_plane;
     let about = About::network("control-plane", "The company's control plane");
     match &observed.control_plane {
-        Ok(answer) if answer.is_control_plane() => match &observed.control_problem {
-            None => about.good(format!("{at} answers.")),
-            Some(problem) => about.problem(
-                format!("{at} answers, but cannot be used: {}.", problem.message),
-                problem.remedy,
-            ),
-        },
+        Ok(answer) if answer.is_control_plane() => {
+            let signed = match &answer.signer {
+                Some(signer) => format!(", with a certificate of {signer}"),
+                None => String::new(),
+            };
+            match &observed.control_problem {
+                None => about.good(format!("{at} answers{signed}.")),
+                Some(problem) => about.problem(
+                    format!(
+                        "{at} answers{signed}, but cannot be used: {}.",
+                        problem.message
+                    ),
+                    problem.remedy,
+                ),
+            }
+        }
         Ok(answer) => about.renamed("captive-portal").problem(
             format!(
                 "Something else answers in place of {at} (status {}, {}).",
@@ -295,8 +306,14 @@ fn gateway(path: &GatewayPathReport) -> ExaminedReport {
 
 /// Judges the way that lets through least.
 fn mtu(gateways: &[GatewayPathReport]) -> Option<ExaminedReport> {
-    let smallest = gateways.iter().filter_map(|path| path.path_mtu).min()?;
     let about = About::network("mtu", "Length of packets");
+    if let Some(path) = gateways.iter().find(|path| path.is_narrow) {
+        return Some(about.warning(
+            format!("Long packets to {} vanish on the way; the tunnel makes do with short ones.", path.site),
+            "It works, if slowly. A router or another tunnel in between swallows what is too long for it and does not say so: try another network, or tell whoever looks after this one.",
+        ));
+    }
+    let smallest = gateways.iter().filter_map(|path| path.path_mtu).min()?;
     Some(if smallest < SHORTEST_MTU {
         about.warning(
             format!("Packets of at most {smallest} bytes get to a gateway; the tunnel needs {SHORTEST_MTU}."),
@@ -372,6 +389,7 @@ fn posture(report: &PostureReport) -> ExaminedReport {
     let (failing, unknown) = (titles(Finding::Fail), titles(Finding::Unknown));
     let cure = "Run `ztna posture` to see how to mend it.";
     match (failing.as_slice(), unknown.as_slice()) {
+        ([], []) if report.checks.is_empty() => about.good("None are asked for.".to_owned()),
         ([], []) => about.good(format!("All {} pass.", report.checks.len())),
         ([], unknown) => about.warning(
             format!("Could not be measured: {}.", unknown.join("; ")),

@@ -12,7 +12,7 @@ use e2e::process::{Running, read};
 use e2e::scene::{Scene, program};
 use e2e::service::{Connector, active_gateway, has_active_gateway};
 use e2e::wait::{DEADLINE, until};
-use e2e::world::{LAPTOP, laptop_runs};
+use e2e::world::{LAPTOP, ip, laptop_runs};
 use serde_json::Value;
 
 use super::{Office, WIKI};
@@ -260,6 +260,42 @@ fn a_narrow_path_without_complaints_carries_what_begins_on_it() {
     );
     scene.figure("the first 5 MB over the narrow path", download.took);
     scene.figure("the next 5 MB, there and back", echoed.took);
+}
+
+#[test]
+fn the_doctor_says_how_long_packets_may_be_and_where_long_ones_vanish() {
+    if !inside_own_network(
+        "transparent::rough::the_doctor_says_how_long_packets_may_be_and_where_long_ones_vanish",
+    ) {
+        return;
+    }
+    let scene = Scene::new("lengths");
+    let mut office = Office::open(&scene, 1);
+    office.start();
+    let told = |office: &Office<'_>, words: &str| {
+        until(words, DEADLINE, || {
+            let (_, diagnosis) = office.connector.ask(&["netcheck"]);
+            let examined = diagnosis["examined"].as_array()?.iter();
+            let mtu = examined.clone().find(|one| one["code"] == "mtu")?;
+            let finding = mtu["finding"].as_str()?;
+            finding.contains(words).then(|| mtu["condition"].clone())
+        })
+    };
+    assert_eq!(told(&office, "Packets of 1500 bytes"), "good");
+
+    office.world.change_link("mtu 1280 icmp");
+    assert_eq!(told(&office, "at most 1280 bytes"), "warning");
+
+    // Else the system divides what is too long for what it remembers.
+    ip("route flush cache");
+    office.world.change_link(NARROW);
+    let content: Vec<u8> = (0..200_000).map(behind_byte).collect();
+    let upload = format!("@{}", scene.write("upload", &content).display());
+    let url = format!("{WIKI}echo");
+    let options = ["--data-binary", &upload];
+    let echoed = office.curl().fetch(Form::Absolute, &url, &options);
+    assert!(echoed.body == content, "{}", echoed.error);
+    assert_eq!(told(&office, "vanish on the way"), "warning");
 }
 
 #[test]

@@ -126,6 +126,7 @@ fn what_answers_in_place_of_the_control_plane_is_told_apart() {
             date: None,
             at: 0,
             took: Duration::ZERO,
+            signer: None,
         })
     };
     for (outcome, code, condition) in [
@@ -291,6 +292,7 @@ fn path(state: GatewayState) -> GatewayPathReport {
         state,
         handshake_micros: Some(1_200),
         path_mtu: Some(1500),
+        is_narrow: false,
     }
 }
 
@@ -350,6 +352,7 @@ fn well(network: &NetworkReport) -> Observed<'_> {
             date: None,
             at: 0,
             took: Duration::from_millis(3),
+            signer: Some("Corp".into()),
         }),
         plain: None,
         name: Some((
