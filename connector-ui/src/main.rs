@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let client = concat!("ztna-tray ", env!("CARGO_PKG_VERSION"));
     let service = Arc::new(Service::new(client, options.socket, None));
-    let language = Language::choose(desktop::locales());
+    let language = Language::of_person();
     let first = view::menu(
         &Snapshot::NotRunning,
         &BTreeSet::new(),

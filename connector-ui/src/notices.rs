@@ -31,6 +31,8 @@ pub struct Notices {
     refusals: VecDeque<i64>,
     /// When each site was last in use.
     used: BTreeMap<String, i64>,
+    /// How often the administrator's settings had changed when the service last answered.
+    changes_seen: Option<u64>,
     /// The person has just signed out, and need not be told.
     signed_out_at: Option<i64>,
 }
@@ -62,9 +64,13 @@ impl Notices {
         clock: Clock,
     ) -> Vec<Notice> {
         self.forget(clock.now);
-        // What was there when the service or the tray started is no news.
-        let (Snapshot::Running(before), Snapshot::Running(after)) = (before, after) else {
+        let Snapshot::Running(after) = after else {
             return Vec::new();
+        };
+        let managed = self.managed(before, after, texts, clock);
+        // What was there when the service or the tray started is no news.
+        let Snapshot::Running(before) = before else {
+            return managed.into_iter().collect();
         };
         let mut notices = Vec::new();
         notices.extend(self.gateways(after, texts, clock));
@@ -72,7 +78,7 @@ impl Notices {
         notices.extend(self.session(before, after, texts, clock));
         notices.extend(self.refused(before, after, texts, clock));
         notices.extend(self.requests(before, after, texts, clock));
-        notices.extend(self.settings(before, after, texts, clock));
+        notices.extend(managed.or_else(|| self.settings(before, after, texts, clock)));
         notices
     }
 
@@ -260,9 +266,6 @@ impl Notices {
         texts: &Texts,
         clock: Clock,
     ) -> Option<Notice> {
-        if let Some(notice) = self.managed(before, after, texts, clock) {
-            return Some(notice);
-        }
         let old = before.status.configuration_version?;
         let new = after.status.configuration_version?;
         let is_news = old != new && self.is_news(Topic::Settings, "", REPEATING, clock.now);
@@ -274,17 +277,26 @@ impl Notices {
         })
     }
 
-    /// Says that the administrator has changed settings on this device.
+    /// Says that the administrator has changed settings on this device; the service may have
+    /// started anew for them.
     fn managed(
         &mut self,
-        before: &Known,
+        before: &Snapshot,
         after: &Known,
         texts: &Texts,
         clock: Clock,
     ) -> Option<Notice> {
-        let changes = |known: &Known| known.status.managed.as_ref().map(|managed| managed.changes);
+        let changes = |known: &Known| {
+            let managed = known.status.managed.as_ref();
+            managed.map_or(0, |managed| managed.changes)
+        };
+        let seen = self.changes_seen.replace(changes(after));
+        let seen = match before {
+            Snapshot::Running(before) => changes(before),
+            Snapshot::NotRunning => seen?,
+        };
         let managed = after.status.managed.as_ref()?;
-        let has_changed = managed.changes > changes(before).unwrap_or_default();
+        let has_changed = managed.changes > seen;
         let is_news = has_changed && self.is_news(Topic::Settings, "managed", JUST_NOW, clock.now);
         let name = one_line(&managed.by);
         is_news.then(|| Notice {

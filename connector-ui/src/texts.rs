@@ -15,16 +15,24 @@ pub enum Language {
 }
 
 impl Language {
-    /// Chooses by locales as in `de_DE.UTF-8`, the most important first; the first that is not
-    /// empty counts.
+    /// Returns the one that the person has set for the system, of those that there are.
     #[must_use]
-    pub fn choose(locales: impl IntoIterator<Item = String>) -> Self {
-        let chosen = locales.into_iter().find(|locale| !locale.is_empty());
-        let chosen = chosen.unwrap_or_default().to_ascii_lowercase();
-        match chosen.split(['_', '-', '.', '@']).next() {
-            Some("de") => Self::German,
-            Some(_) | None => Self::English,
-        }
+    pub fn of_person() -> Self {
+        Self::choose(sys_locale::get_locales())
+    }
+
+    /// Chooses by locales as in `de-DE`, the most important first; the first that there are texts
+    /// for counts.
+    fn choose(locales: impl IntoIterator<Item = String>) -> Self {
+        let known = locales.into_iter().find_map(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            match locale.split(['_', '-', '.', '@']).next() {
+                Some("de") => Some(Self::German),
+                Some("c" | "en" | "posix") => Some(Self::English),
+                Some(_) | None => None,
+            }
+        });
+        known.unwrap_or(Self::English)
     }
 
     const fn code(self) -> &'static str {

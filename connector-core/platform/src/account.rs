@@ -144,7 +144,9 @@ impl Sid {
         let user: *const TOKEN_USER = buffer.as_ptr().cast();
         // SAFETY: the system wrote a TOKEN_USER there, aligned as u64 is, whose identifier
         // lies in the same buffer.
-        unsafe { Self::copy((*user).User.Sid) }
+        let user = unsafe { user.read() };
+        // SAFETY: as above; the buffer is still there.
+        unsafe { Self::copy(user.User.Sid) }
     }
 
     #[expect(unsafe_code, reason = "the system's interface")]

@@ -8,6 +8,8 @@
 mod access_list;
 #[cfg(windows)]
 mod account;
+#[cfg(windows)]
+pub mod balloon;
 pub mod clock;
 pub mod decision_log;
 pub mod endpoint;
@@ -31,6 +33,7 @@ pub mod signals;
 #[cfg(feature = "system")]
 pub mod steering;
 pub mod supervisor;
+#[cfg(feature = "system")]
 pub mod surroundings;
 #[cfg(windows)]
 mod wide;

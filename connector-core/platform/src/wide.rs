@@ -16,8 +16,12 @@ pub(crate) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
 #[expect(unsafe_code, reason = "the system's interface")]
 pub(crate) unsafe fn read(text: *const u16, longest: usize) -> Vec<u16> {
     (0..longest)
-        // SAFETY: the caller's text ends with zero, and nothing behind that is read.
-        .map(|index| unsafe { text.add(index).read() })
+        .map(|index| {
+            // SAFETY: the caller's text ends with zero, and nothing behind that is read.
+            let unit = unsafe { text.add(index) };
+            // SAFETY: as above.
+            unsafe { unit.read() }
+        })
         .take_while(|unit| *unit != 0)
         .collect()
 }

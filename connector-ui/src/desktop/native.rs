@@ -1,11 +1,15 @@
 //! macOS and Windows, whose icons live on the first thread of a program and in its event loop.
 
 use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+#[cfg(windows)]
+use connector_platform::balloon::{Balloon, IconWindow};
 use connector_ui::notices::Notice;
+use connector_ui::preferences;
 use connector_ui::view::{Action, Entry, Menu};
 use tokio::sync::mpsc;
 use tray_icon::menu::{self, IsMenuItem, MenuEvent, MenuItem, PredefinedMenuItem, Submenu};
@@ -25,6 +29,7 @@ where
     P: FnOnce(Desktop, mpsc::Receiver<Action>) -> F + Send + 'static,
     F: Future<Output = ()>,
 {
+    let _alone = claim()?;
     let mut builder = EventLoop::<Told>::with_user_event();
     #[cfg(target_os = "macos")]
     {
@@ -59,6 +64,26 @@ where
     }
 }
 
+/// Claims that this is the person's only icon, until dropped; nothing where there is no place to
+/// claim it in.
+fn claim() -> anyhow::Result<Option<File>> {
+    let Some(path) = preferences::path().map(|path| path.with_file_name(LOCK)) else {
+        return Ok(None);
+    };
+    if let Some(folder) = path.parent() {
+        // If it cannot be made, the file tells.
+        let _ = fs::create_dir_all(folder);
+    }
+    let lock = File::options().create(true).append(true).open(path);
+    match lock.map(|lock| lock.try_lock().map(|()| lock)) {
+        Ok(Ok(lock)) => Ok(Some(lock)),
+        Ok(Err(TryLockError::WouldBlock)) => {
+            bail!("the connector's icon is there already")
+        }
+        Ok(Err(TryLockError::Error(_))) | Err(_) => Ok(None),
+    }
+}
+
 /// The desktop as the program knows it.
 pub(crate) struct Desktop {
     proxy: EventLoopProxy<Told>,
@@ -68,6 +93,7 @@ pub(crate) struct Desktop {
 enum Told {
     Change(Box<Menu>),
     Leave,
+    Tell(Notice),
 }
 
 impl Desktop {
@@ -78,9 +104,10 @@ impl Desktop {
         ready(())
     }
 
-    /// Shows nothing yet: both systems ask for a signed program with a name of its own. The menu
-    /// says the same.
-    pub(crate) fn tell(&self, _: Notice) -> Ready<()> {
+    /// Shows a message on Windows, and nothing on macOS, which asks for a signed program with a name
+    /// of its own; the menu says the same.
+    pub(crate) fn tell(&self, notice: Notice) -> Ready<()> {
+        let _ = self.proxy.send_event(Told::Tell(notice));
         ready(())
     }
 }
@@ -165,6 +192,11 @@ impl ApplicationHandler<Told> for Shown {
                 let _ = self.draw();
             }
             Told::Leave => events.exit(),
+            Told::Tell(notice) => {
+                if let Some(icon) = &self.icon {
+                    show(icon, &notice);
+                }
+            }
         }
     }
 
@@ -201,10 +233,27 @@ fn to_read(text: &str) -> MenuItem {
     MenuItem::new(label(text), false, None)
 }
 
+#[cfg(windows)]
+fn show(icon: &TrayIcon, notice: &Notice) {
+    let balloon = Balloon {
+        title: &notice.title,
+        body: &notice.body,
+        is_urgent: notice.is_urgent,
+    };
+    // Where none can be shown, the menu says the same.
+    let _ = IconWindow::new(icon.window_handle()).show(balloon);
+}
+
+#[cfg(not(windows))]
+fn show(_: &TrayIcon, _: &Notice) {}
+
 /// Returns a label in which no ampersand marks a key.
 fn label(text: &str) -> String {
     text.replace('&', "&&")
 }
+
+/// Beside the person's preferences.
+const LOCK: &str = "tray.lock";
 
 /// Points of an icon on a screen of two dots a point.
 const SIZE: u8 = 44;

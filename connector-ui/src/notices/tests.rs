@@ -234,6 +234,23 @@ fn settings_that_the_administrator_changes_are_told_and_those_of_the_start_are_n
     assert_eq!(world.between(Some(&changed), Some(&changed)), NOTHING);
 }
 
+#[test]
+fn settings_for_which_the_service_starts_anew_are_told_when_it_answers_again() {
+    let mut before = connected();
+    before.status.managed = Some(managed());
+    let mut anew = before.clone();
+    anew.status.managed.as_mut().unwrap().changes += 1;
+    let mut started = before.clone();
+    started.status.managed.as_mut().unwrap().changes = 0;
+    let mut world = World::default();
+
+    assert_eq!(world.between(None, Some(&before)), NOTHING);
+    assert_eq!(world.between(Some(&before), None), NOTHING);
+    assert_eq!(world.between(None, Some(&anew)).len(), 1);
+    assert_eq!(world.between(Some(&anew), None), NOTHING);
+    assert_eq!(world.between(None, Some(&started)), NOTHING);
+}
+
 const NOTHING: &[&str] = &[];
 
 struct World {

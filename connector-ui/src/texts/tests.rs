@@ -94,6 +94,7 @@ fn the_language_is_the_persons_or_english() {
     assert_eq!(choose(&["de_DE.UTF-8"]), Language::German);
     assert_eq!(choose(&["", "de-AT"]), Language::German);
     assert_eq!(choose(&["de"]), Language::German);
+    assert_eq!(choose(&["fr-CH", "de-CH", "en"]), Language::German);
     for other in [
         &[][..],
         &[""],

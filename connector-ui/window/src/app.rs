@@ -79,7 +79,7 @@ impl App {
         door: Option<PathBuf>,
         errand: Errand,
     ) -> Self {
-        let language = Language::choose(locales());
+        let language = Language::of_person();
         let named = service.named_socket().map(PathBuf::from);
         let (heard, effects) = feed::start(context.clone(), service, language, door);
         let path = preferences::path();
@@ -243,12 +243,6 @@ pub(crate) fn clock() -> Clock {
         now: now.timestamp(),
         ahead: now.offset().local_minus_utc().into(),
     }
-}
-
-fn locales() -> impl Iterator<Item = String> {
-    ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
 }
 
 /// With Ctrl, or Cmd on a Mac: the pages in their order.

@@ -138,6 +138,7 @@ fn refusal(config: &DeviceConfig, problem: io::Error) -> OpenError {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 pub(super) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
     Ok(())
 }

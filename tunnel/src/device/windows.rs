@@ -153,6 +153,7 @@ fn no_driver(problem: io::Error) -> OpenError {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 pub(super) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
     Ok(())
 }

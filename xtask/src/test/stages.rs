@@ -166,6 +166,8 @@ fn windows(workspace: &Workspace) -> anyhow::Result<()> {
     let prepare = workspace.root().join("tests/e2e/wine/prepare.sh");
     run(Command::new(prepare).arg(&prefix))?;
     // All of the workspace, but for the end-to-end tests, which drive a Unix machine.
+    let look = "clippy --workspace --exclude e2e --lib --bins --locked --target";
+    run(cargo(workspace, look).args([TARGET, "--", "-D", "warnings"]))?;
     let build = "build --workspace --exclude e2e --lib --bins --locked --target";
     run(quickly_built(cargo(workspace, build).arg(TARGET)))?;
     run(quickly_built(
@@ -207,8 +209,8 @@ fn type_check(workspace: &Workspace, target: &str) -> anyhow::Result<()> {
     let stand_ins = workspace.root().join("xtask/cross");
     let suffix = target.replace('-', "_");
     run(
-        cargo(workspace, "check --workspace --all-targets --locked --target")
-        .arg(target)
+        cargo(workspace, "clippy --workspace --all-targets --locked --target")
+        .args([target, "--", "-D", "warnings"])
         .env(format!("CC_{suffix}"), stand_ins.join("cc.sh"))
         .env(format!("AR_{suffix}"), stand_ins.join("ar.sh"))
         // Build scripts ask Xcode where the SDK is unless they are told; the stand-in reads no header.

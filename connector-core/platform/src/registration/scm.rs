@@ -152,9 +152,11 @@ fn wait(
 
 fn failed(action: &'static str) -> impl Fn(windows_service::Error) -> RegistrationError {
     move |error| {
-        let problem = match error {
-            windows_service::Error::Winapi(problem) => problem,
-            other => io::Error::other(other.to_string()),
+        let text = error.to_string();
+        let problem = if let windows_service::Error::Winapi(problem) = error {
+            problem
+        } else {
+            io::Error::other(text)
         };
         RegistrationError::failed(action)(problem)
     }

@@ -56,10 +56,10 @@ fn data_protection(turn: Turn, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         pbData: ptr::null_mut(),
     };
     let (none, flags) = (ptr::null(), CRYPTPROTECT_UI_FORBIDDEN);
-    // SAFETY: the system reads `input`, which `content` outlives, and writes `output` alone.
-    let succeeded = unsafe {
-        match turn {
-            Turn::Protect => CryptProtectData(
+    let succeeded = match turn {
+        // SAFETY: the system reads `input`, which `content` outlives, and writes `output` alone.
+        Turn::Protect => unsafe {
+            CryptProtectData(
                 &raw const input,
                 none,
                 none.cast(),
@@ -67,8 +67,11 @@ fn data_protection(turn: Turn, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
                 none.cast(),
                 flags,
                 &raw mut output,
-            ),
-            Turn::Unprotect => CryptUnprotectData(
+            )
+        },
+        // SAFETY: as above.
+        Turn::Unprotect => unsafe {
+            CryptUnprotectData(
                 &raw const input,
                 ptr::null_mut(),
                 none.cast(),
@@ -76,8 +79,8 @@ fn data_protection(turn: Turn, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
                 none.cast(),
                 flags,
                 &raw mut output,
-            ),
-        }
+            )
+        },
     };
     if succeeded == 0 || output.pbData.is_null() {
         return None;

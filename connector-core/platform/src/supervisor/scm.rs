@@ -64,6 +64,10 @@ pub(crate) async fn stop_wished() {
 
 define_windows_service!(entry, main);
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what was not asked for is not there to be answered, whatever is added"
+)]
 fn main(_arguments: Vec<OsString>) {
     let on_control = |control| match control {
         ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
@@ -87,7 +91,12 @@ fn report(current_state: ServiceState, code: u32) {
     let Some(handle) = HANDLE.get() else { return };
     let controls_accepted = match current_state {
         ServiceState::Running => ServiceControlAccept::STOP | ServiceControlAccept::SHUTDOWN,
-        _ => ServiceControlAccept::empty(),
+        ServiceState::ContinuePending
+        | ServiceState::PausePending
+        | ServiceState::Paused
+        | ServiceState::StartPending
+        | ServiceState::StopPending
+        | ServiceState::Stopped => ServiceControlAccept::empty(),
     };
     // What cannot be told is not told again: the manager loses patience by itself.
     let _ = handle.set_service_status(ServiceStatus {

@@ -29,6 +29,7 @@ pub(crate) fn change_resolver_file(_: impl io::Read, _: impl io::Write) -> io::R
     Err(io::ErrorKind::Unsupported.into())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 pub(crate) fn has_traces() -> io::Result<bool> {
     Ok(false)
 }
