@@ -1,5 +1,5 @@
 #!/bin/sh
-# Inside the small machine of try.sh: a package's life, from the first installation to the last trace.
+# Inside the small machine of try.sh: the life of each package, from the first installation to the last trace.
 set -eu
 cd /root/try
 
@@ -39,6 +39,22 @@ sign_in() {
     wait "$signing_in" || fail "signing in: $(cat login.err)"
 }
 
+says() { grep enrolment_token lab.out | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/"; }
+# Starts a company, and tells the service of it.
+found_company() {
+    ./ztna-lab --end-with-stdin </dev/zero >lab.out 2>lab.err &
+    company=$!
+    until_so "the lab" "grep -q enrolment_token lab.out"
+    says enrolment_token >/etc/ztna/enrolment-token
+    cat >/etc/ztna/config.toml <<TOML
+[control_plane]
+url = "$(says control_plane)"
+policy_key = "$(says policy_key)"
+dns_suffixes = ["corp.test"]
+enrolment_token_file = "/etc/ztna/enrolment-token"
+TOML
+}
+
 printf 'nameserver 192.0.2.53\nsearch example.org\n' >/etc/resolv.conf
 chmod 0644 /etc/resolv.conf
 # The way out of the machine, on which everything is counted: nothing protected may ever be there.
@@ -64,17 +80,7 @@ systemctl --quiet is-enabled ztnad.service ztna-programs.socket ztna-resolver.so
 systemctl --quiet is-active ztnad.service && fail "the service runs without a company"
 echo "installed: enabled, and waiting for a company"
 
-./ztna-lab --end-with-stdin </dev/zero >lab.out 2>lab.err &
-until_so "the lab" "grep -q enrolment_token lab.out"
-says() { grep enrolment_token lab.out | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/"; }
-says enrolment_token >/etc/ztna/enrolment-token
-cat >/etc/ztna/config.toml <<TOML
-[control_plane]
-url = "$(says control_plane)"
-policy_key = "$(says policy_key)"
-dns_suffixes = ["corp.test"]
-enrolment_token_file = "/etc/ztna/enrolment-token"
-TOML
+found_company
 begun=$(now)
 systemctl start ztnad.service || fail "the service does not start"
 ztna status --check live || fail "the service does not answer"
@@ -160,7 +166,7 @@ machine | diff /root/machine.before - || fail "removing left something on the ma
 [ -s /var/lib/ztna/host.key ] || fail "removing took the keys"
 echo "removed: the machine is as it was, the state is kept"
 
-kill %1 2>/dev/null || true
+kill "$company" 2>/dev/null || true
 dpkg --purge ztna >/dev/null 2>&1 || fail "the package cannot be purged"
 ! getent passwd ztna || fail "the user is left"
 ! getent group ztna || fail "the group is left"
@@ -169,3 +175,41 @@ find / -xdev \( -nouser -o -nogroup \) -not -path '/proc/*' | grep . && fail "pu
 systemctl --quiet is-active ztna-programs.socket ztna-programs.service ztna-resolver.socket && fail "a deputy is left"
 machine | diff /root/machine.before - || fail "purging left something on the machine"
 echo "purged: nothing is left"
+
+[ -e ztna.rpm ] || exit 0
+rpm() { command rpm --force-debian "$@" >rpm.log 2>&1 || fail "rpm $*: $(cat rpm.log)"; }
+rpm --install --nodeps ztna.rpm
+systemctl --quiet is-enabled ztnad.service ztna-programs.socket ztna-resolver.socket || fail "the .rpm does not enable the units"
+found_company
+systemctl start ztnad.service || fail "the service of the .rpm does not start"
+until_so "traffic is taken" "$is_steered"
+[ "$(ps -o user= -p "$(main)")" = ztna ] || fail "the service of the .rpm does not run as its user"
+sign_in
+until_so "the wiki" "curl --silent --max-time 2 http://wiki.corp.test/ | grep -q ."
+echo "installed from the .rpm: the wiki answers"
+
+rm -f stop
+sh watch.sh >guard.log &
+watch=$!
+before=$(left)
+old=$(main)
+rpm --upgrade --replacepkgs --nodeps ztna.rpm
+until_so "the new service" "[ \$(systemctl show ztnad --property=MainPID --value) != $old ] && $is_steered"
+touch stop
+wait "$watch"
+[ "$(left)" = "$before" ] || fail "$(($(left) - before)) packets left the machine while the .rpm was installed over itself"
+grep -q gone guard.log && fail "the guard was away while the .rpm was installed over itself"
+ztna status | grep -q "Alice Archer" || fail "nobody is signed in after the .rpm was installed over itself"
+echo "installed over itself: still signed in, and the guard was there"
+
+kill "$company" 2>/dev/null || true
+rpm --erase ztna
+systemctl --quiet is-active ztnad.service ztna-programs.socket ztna-programs.service ztna-resolver.socket && fail "a unit is left"
+machine | diff /root/machine.before - || fail "erasing left something on the machine"
+[ -s /var/lib/ztna/host.key ] || fail "erasing took the keys"
+rm -r /var/lib/ztna /var/log/ztna /etc/ztna /etc/credstore.encrypted
+userdel ztna
+# What rpm keeps of itself, and empty folders that are other packages' where rpm is at home.
+others=' /(var/lib/rpm.*|etc/xdg/autostart|usr/share/(applications|fish|fish/vendor_completions.d|zsh/site-functions))$'
+files | diff /root/files.before - | grep '^>' | grep -vE "$others" && fail "erasing left files"
+echo "erased: the machine is as it was, the state was kept"

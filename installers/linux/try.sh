@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Takes a .deb through its life in a clean Debian, with systemd as process 1 of a small machine of its own.
+# Takes packages through their lives in a clean Debian, with systemd as process 1 of a small machine of its own.
 #
-#   try.sh PACKAGE.deb LAB FOLDER
+#   try.sh LAB FOLDER PACKAGE.deb [PACKAGE.rpm]
 #
-# LAB is the program ztna-lab, the company that the service belongs to. FOLDER keeps the clean Debian between runs. Nothing
+# The .rpm is installed beside Debian's packages, which it is told not to ask for. LAB is the program ztna-lab, the company that the service belongs to. FOLDER keeps the clean Debian between runs. Nothing
 # outside of FOLDER is changed, but for a control group that is removed. Needs root, mmdebstrap and a mirror of Debian; exits
 # with 69 and says what is missing where that is so.
 set -euo pipefail
@@ -54,19 +54,20 @@ if [ "${1-}" = --boot ]; then
   exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=null
 fi
 
-package=$(realpath "$1")
-lab=$(realpath "$2")
-folder=$(mkdir -p "$3" && realpath "$3")
+lab=$(realpath "$1")
+folder=$(mkdir -p "$2" && realpath "$2")
+package=$(realpath "$3")
+rpm=${4:+$(realpath "$4")}
 own=$(realpath "${BASH_SOURCE[0]}")
 root=$folder/root
 [ "$(id -u)" = 0 ] || missing "a machine of its own needs root"
 [ -c /dev/net/tun ] || missing "there is no /dev/net/tun: modprobe tun"
 
-base=$folder/base-2.tar
+base=$folder/base-3.tar
 if ! [ -s "$base" ]; then
   command -v mmdebstrap >/dev/null || missing "mmdebstrap is not installed"
   mmdebstrap --quiet --variant=minbase \
-    --include=systemd,systemd-sysv,dbus,nftables,iproute2,passwd,procps,libgcc-s1,ca-certificates,curl \
+    --include=systemd,systemd-sysv,dbus,nftables,iproute2,passwd,procps,libgcc-s1,ca-certificates,curl,rpm \
     bookworm "$folder/new.tar" || missing "a clean Debian cannot be fetched"
   mv "$folder/new.tar" "$base"
 fi
@@ -80,6 +81,7 @@ dpkg-deb --raw-extract "$package" "$folder/newer"
 sed -i 's/^Version: .*/&+newer/' "$folder/newer/DEBIAN/control"
 dpkg-deb --root-owner-group -Zgzip --build "$folder/newer" "$root/root/try/newer.deb" >/dev/null
 rm -rf "$folder/newer"
+[ -z "$rpm" ] || cp "$rpm" "$root/root/try/ztna.rpm"
 cp "$lab" "$root/root/try/ztna-lab"
 cp "$(dirname "$own")/try-life.sh" "$root/root/try/life.sh"
 

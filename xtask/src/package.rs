@@ -41,7 +41,7 @@ pub(crate) struct PackageArgs {
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
 
-    /// Takes the .deb through its life in a clean Debian with systemd; needs root, mmdebstrap and a mirror
+    /// Takes the packages through their lives in a clean Debian with systemd; needs root, mmdebstrap and a mirror
     #[arg(long = "try")]
     trial: bool,
 }
@@ -80,18 +80,11 @@ pub(crate) fn make(args: &PackageArgs) -> anyhow::Result<()> {
         return msi::make(args, &workspace);
     }
     let making = prepare(args, &workspace)?;
-    let tree = Tree::stage(&making)?;
-    let deb = twice(&making, &tree, "deb", deb::build)?;
+    let made = build_all(&making)?;
     if args.trial
-        && let Trial::NotHere = live(&workspace, &deb, &making.folder)?
+        && let Trial::NotHere = live(&workspace, &made, &making.folder)?
     {
-        bail!("the package was not tried: what this machine lacks stands above");
-    }
-    let mut made = vec![deb];
-    if rpm::is_possible() {
-        made.push(twice(&making, &tree, "rpm", rpm::build)?);
-    } else {
-        say("no .rpm: rpmbuild is not installed (Debian: `apt-get install rpm`)");
+        bail!("the packages were not tried: what this machine lacks stands above");
     }
     for package in made {
         let size = fs::metadata(&package)?.len();
@@ -109,11 +102,23 @@ pub(crate) enum Trial {
     Lived,
 }
 
-/// Makes the `.deb` of unoptimised programs, and takes it through its life.
+/// Makes the `.deb`, and the `.rpm` where that is possible.
+fn build_all(making: &Making) -> anyhow::Result<Vec<PathBuf>> {
+    let tree = Tree::stage(making)?;
+    let mut made = vec![twice(making, &tree, "deb", deb::build)?];
+    if rpm::is_possible() {
+        made.push(twice(making, &tree, "rpm", rpm::build)?);
+    } else {
+        say("no .rpm: rpmbuild is not installed (Debian: `apt-get install rpm`)");
+    }
+    Ok(made)
+}
+
+/// Makes the packages of unoptimised programs, and takes them through their lives.
 ///
 /// # Errors
 /// Says what went wrong with making it, or in its life.
-pub(crate) fn try_deb(workspace: &Workspace) -> anyhow::Result<Trial> {
+pub(crate) fn try_packages(workspace: &Workspace) -> anyhow::Result<Trial> {
     let args = PackageArgs {
         windows: false,
         macos_papers: None,
@@ -122,21 +127,20 @@ pub(crate) fn try_deb(workspace: &Workspace) -> anyhow::Result<Trial> {
         trial: true,
     };
     let making = prepare(&args, workspace)?;
-    let tree = Tree::stage(&making)?;
-    let deb = twice(&making, &tree, "deb", deb::build)?;
-    live(workspace, &deb, &making.folder)
+    let made = build_all(&making)?;
+    live(workspace, &made, &making.folder)
 }
 
-/// Has the package installed, upgraded, removed and purged in a small machine.
-fn live(workspace: &Workspace, package: &Path, folder: &Path) -> anyhow::Result<Trial> {
+/// Has the packages installed, upgraded and removed in a small machine.
+fn live(workspace: &Workspace, packages: &[PathBuf], folder: &Path) -> anyhow::Result<Trial> {
     run(cargo()
         .args(["build", "--locked", "--workspace", "--bins"])
         .current_dir(workspace.root()))?;
     let script = workspace.root().join("installers/linux/try.sh");
     let status = std::process::Command::new(&script)
-        .arg(package)
         .arg(workspace.target().join("debug/ztna-lab"))
         .arg(folder.join("try"))
+        .args(packages)
         .stdin(std::process::Stdio::null())
         .status()
         .with_context(|| format!("cannot start {}", script.display()))?;

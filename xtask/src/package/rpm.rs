@@ -34,6 +34,10 @@ pub(crate) fn build(making: &Making, tree: &Tree, folder: &Path) -> anyhow::Resu
     };
     let spec = spec(&Spec {
         version: &making.version,
+        payload: match making.compression {
+            "gzip" => "w1.gzdio",
+            _ => "w6.xzdio",
+        },
         staged: &staged,
         files: &files,
         post: &script("post")?,
@@ -56,6 +60,8 @@ pub(crate) fn build(making: &Making, tree: &Tree, folder: &Path) -> anyhow::Resu
 
 struct Spec<'a> {
     version: &'a str,
+    /// How rpmbuild compresses.
+    payload: &'a str,
     staged: &'a Path,
     files: &'a [String],
     post: &'a str,
@@ -67,13 +73,14 @@ fn spec(spec: &Spec<'_>) -> String {
     let mut text = PREAMBLE.to_owned();
     let _ = write!(
         text,
-        "Name: ztna\nVersion: {}\nRelease: 1\nLicense: Apache-2.0\nGroup: Productivity/Networking/Security\n\
+        "%global _binary_payload {}\nName: ztna\nVersion: {}\nRelease: 1\nLicense: Apache-2.0\nGroup: Productivity/Networking/Security\n\
          Summary: Decides about every connection to a protected application\n\
          Requires: ca-certificates, nftables, systemd\nRecommends: polkit\nAutoReqProv: yes\n\n\
          %description\n\
          The service ztnad asks for each connection whether this person, on this device, in this state, through this\n\
          program, may make it, and carries what is permitted through WireGuard. The command ztna shows and steers it.\n\n\
          %install\ncp -a {}/. %{{buildroot}}\n\n",
+        spec.payload,
         spec.version,
         spec.staged.display()
     );
@@ -84,7 +91,10 @@ fn spec(spec: &Spec<'_>) -> String {
     ] {
         let _ = write!(text, "%{section}\n{script}\n");
     }
-    text.push_str("%files\n%dir %attr(0755,root,root) /etc/ztna\n");
+    text.push_str("%files\n");
+    for folder in FOLDERS {
+        let _ = writeln!(text, "%dir %attr(0755,root,root) {folder}");
+    }
     for file in spec.files {
         let kind = if file.starts_with("/etc/") {
             "%config(noreplace) "
@@ -105,8 +115,10 @@ const PREAMBLE: &str = "\
 %global use_source_date_epoch_as_buildtime 1
 %global clamp_mtime_to_source_date_epoch 1
 %global _buildhost reproducible
-%global _binary_payload w6.xzdio
 ";
+
+/// The folders that are nobody else's.
+const FOLDERS: [&str; 2] = ["/etc/ztna", "/usr/share/doc/ztna"];
 
 /// What has another place than on Debian.
 const MOVED: [(&str, &str); 1] = [(
@@ -124,6 +136,7 @@ mod tests {
 
         let text = spec(&Spec {
             version: "1.2.3",
+            payload: "w6.xzdio",
             staged: Path::new("/staged"),
             files: &files,
             post: "echo up",
@@ -133,6 +146,7 @@ mod tests {
 
         assert!(text.contains("\n%config(noreplace) %attr(-,root,root) /etc/default/ztna\n"));
         assert!(text.contains("\n%attr(-,root,root) /usr/bin/ztna\n"));
+        assert!(text.contains("\n%dir %attr(0755,root,root) /usr/share/doc/ztna\n"));
         assert!(text.contains("\n%preun\necho down\n"));
         assert!(text.contains("cp -a /staged/. %{buildroot}\n"));
     }

@@ -53,7 +53,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
     stage(
         "package",
-        "the .deb lives from installation to purge",
+        "the packages live from installation to the last trace",
         package,
     ),
 ];
@@ -242,8 +242,8 @@ fn e2e(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn package(workspace: &Workspace) -> anyhow::Result<()> {
-    tools::mmdebstrap()?;
-    match package::try_deb(workspace)? {
+    tools::for_packages()?;
+    match package::try_packages(workspace)? {
         Trial::Lived => {}
         Trial::NotHere => {
             say("package: NOT TRIED, as this machine cannot hold a small machine; see above")

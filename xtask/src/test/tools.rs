@@ -93,18 +93,19 @@ pub(crate) fn rust_target(target: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Installs what makes a clean Debian, if this is a Debian and root's to change.
+/// Installs what makes packages and a clean Debian, if this is a Debian and root's to change.
 ///
 /// # Errors
-/// If the package cannot be installed.
-pub(crate) fn mmdebstrap() -> anyhow::Result<()> {
+/// If they cannot be installed.
+pub(crate) fn for_packages() -> anyhow::Result<()> {
     let may_install = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
         && succeeds(Command::new("apt-get").arg("--version"));
-    if succeeds(Command::new("mmdebstrap").arg("--version")) || !may_install {
+    let has = |program: &str| succeeds(Command::new(program).arg("--version"));
+    if (has("mmdebstrap") && has("rpmbuild")) || !may_install {
         return Ok(());
     }
     say(
-        "installing the Debian package mmdebstrap: it makes the clean root in which the .deb is tried",
+        "installing the Debian packages mmdebstrap, which makes the clean root in which packages are tried, and rpm, which makes the .rpm",
     );
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -112,5 +113,11 @@ pub(crate) fn mmdebstrap() -> anyhow::Result<()> {
         run(command.env("DEBIAN_FRONTEND", "noninteractive"))
     };
     apt(&["update"])?;
-    apt(&["install", "--yes", "--no-install-recommends", "mmdebstrap"])
+    apt(&[
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "mmdebstrap",
+        "rpm",
+    ])
 }
