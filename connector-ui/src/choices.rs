@@ -62,11 +62,12 @@ impl Choices {
             Action::Connect => Request::Up,
             Action::OpenPage(page) => return Some(open(WebPage::new(page)?)),
             Action::OpenWindow(goal) => return Some(open_window(&self.service, &goal)),
-            Action::Pause(length) => Request::Down {
+            Action::Pause { length, reason } => Request::Down {
                 seconds: length.seconds(clock),
-                reason: None,
+                reason,
             },
             Action::Quit => return None,
+            Action::RedeemCode { code, reason } => Request::OverrideRedeem { code, reason },
             Action::RequestAccess {
                 host,
                 port,

@@ -8,6 +8,7 @@ mod diagnostics;
 mod help;
 mod model;
 mod overview;
+mod pausing;
 mod resources;
 mod settings;
 #[cfg(test)]
@@ -201,8 +202,12 @@ pub struct Field {
 /// Where something can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// A code of the company that switches the connector off.
+    Code,
     /// What decisions are looked for by.
     Decisions,
+    /// Why the connector is to be off.
+    PauseReason,
     /// Why the person asks for access.
     Reason,
     /// What applications are looked for by.
@@ -215,7 +220,7 @@ impl Place {
     /// Returns whether it is for looking for something.
     #[must_use]
     pub const fn is_search(self) -> bool {
-        !matches!(self, Self::Reason)
+        !matches!(self, Self::Code | Self::PauseReason | Self::Reason)
     }
 }
 
@@ -238,6 +243,8 @@ pub enum Act {
         /// With names and addresses replaced.
         anonymized: bool,
     },
+    /// Asks what a code of the company has to answer.
+    Challenge,
     /// What the tray's menu does too.
     Choose(Action),
     /// Puts a text where it can be pasted.
@@ -256,6 +263,8 @@ pub enum Act {
     Fold(String),
     /// Goes to another page.
     Go(Page),
+    /// Leaves the form for switching off.
+    LeaveLock,
     /// How long access is asked for, in seconds.
     Length(u64),
     /// Begins to ask for access to an application.

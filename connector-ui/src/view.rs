@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
-pub(crate) use self::pausing::{PauseLock, breaks, limit};
+pub(crate) use self::pausing::{PauseLock, breaks, limit, managed_by};
 pub use self::standing::State;
 pub(crate) use self::standing::is_silent;
 use crate::icon::Icon;
@@ -173,9 +173,21 @@ pub enum Action {
     /// Opens the window.
     OpenWindow(Goal),
     /// Switches the connector off.
-    Pause(Break),
+    Pause {
+        /// For how long.
+        length: Break,
+        /// Why, where that has to be said.
+        reason: Option<String>,
+    },
     /// Ends the tray, and nothing else.
     Quit,
+    /// Switches the connector off by a code of the company.
+    RedeemCode {
+        /// The code.
+        code: String,
+        /// Why it is needed.
+        reason: String,
+    },
     /// Asks for access to something that was refused.
     RequestAccess {
         /// The name or address.

@@ -26,7 +26,7 @@ impl Source {
             Self::Directory(dir) => {
                 let opened = open(dir)?;
                 if opened.is_empty() {
-                    let missing = io::ErrorKind::NotFound.into();
+                    let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
                     return Err(LogError::new(&dir.join(LOG), missing));
                 }
                 return Ok(opened

@@ -52,8 +52,10 @@ pause-on-demand = Bis ich einschalte
 pause-longest = Für { $length }
 pause-limit = Höchstens { $length }: verwaltet von { $name }
 pause-locked = Ausschalten (gesperrt)
-pause-locked-reason = Zum Ausschalten gehört ein Grund: „ztna down --reason TEXT“ in einem Terminal.
-pause-locked-way-out = Es bleibt an. Wenn es sein muss, zeigt „ztna override“ in einem Terminal, was der Helpdesk für einen Code braucht.
+pause-needs-reason = Zum Ausschalten gehört ein Grund. Wer dieses Gerät verwaltet, kann ihn nachlesen.
+pause-give-reason = Grund angeben …
+pause-needs-code = Es bleibt an. Wenn Sie ausschalten müssen, kann der Helpdesk Ihnen einen Code für eine Zeit geben.
+pause-enter-code = Nach einem Code fragen …
 managed-by = Verwaltet von { $name }
 
 resources = Anwendungen

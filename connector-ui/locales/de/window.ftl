@@ -161,3 +161,14 @@ fact-configuration = Konfiguration
 fact-support = Support
 fact-socket = Zugang zum Dienst
 fact-preferences = Was Ihnen gefällt
+
+code-read-out = Schicken Sie dies dem Helpdesk, oder lesen Sie es vor. Er macht einen Code dafür, der für nichts anderes gilt.
+code-copy = Beides kopieren
+code-redeem = Mit diesem Code ausschalten
+fact-device = Gerät
+fact-challenge = Aufgabe
+fact-challenge-left = Zu beantworten innerhalb von
+fact-help-desk = Helpdesk
+field-code = Der Code
+field-pause-reason = Warum?
+hindrance-code = Fügen Sie zuerst den Code ein.

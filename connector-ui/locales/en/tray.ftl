@@ -52,8 +52,10 @@ pause-on-demand = Until I switch it on
 pause-longest = For { $length }
 pause-limit = At most { $length }: managed by { $name }
 pause-locked = Switch off (locked)
-pause-locked-reason = Switching off needs a reason: use “ztna down --reason TEXT” in a terminal.
-pause-locked-way-out = It stays on. If you have to, “ztna override” in a terminal shows what the help desk needs for a code.
+pause-needs-reason = Switching off needs a reason. It is written down for whoever manages this device.
+pause-give-reason = Give a reason…
+pause-needs-code = It stays on. If you have to switch it off, the help desk can give you a code for a time.
+pause-enter-code = Ask for a code…
 managed-by = Managed by { $name }
 
 resources = Applications

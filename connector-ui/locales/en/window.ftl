@@ -161,3 +161,14 @@ fact-configuration = Configuration
 fact-support = Support
 fact-socket = The service's endpoint
 fact-preferences = What you like
+
+code-read-out = Send this to the help desk, or read it out. They make a code for it, and for nothing else.
+code-copy = Copy both
+code-redeem = Switch off with this code
+fact-device = Device
+fact-challenge = Challenge
+fact-challenge-left = Answered within
+fact-help-desk = Help desk
+field-code = The code
+field-pause-reason = Why?
+hindrance-code = Paste the code first.

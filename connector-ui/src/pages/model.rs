@@ -1,13 +1,17 @@
 use std::collections::VecDeque;
 
-use connector_ipc::{AccessReport, DecisionReport, DiagnosisReport, ResourceReport, SettingReport};
+use connector_ipc::{
+    AccessReport, DecisionReport, DiagnosisReport, OverrideChallengeReport, ResourceReport,
+    SettingReport, Standing,
+};
 
 use super::traffic::Traffic;
 use super::{Act, Filter, Page, Place};
+use crate::icon::Icon;
 use crate::notices::Notice;
 use crate::preferences::Preferences;
 use crate::view::sections::access::plain_name;
-use crate::view::{Action, Known, Snapshot};
+use crate::view::{Action, Known, Snapshot, State};
 
 /// Everything the window knows, and where the person is in it.
 #[derive(Debug)]
@@ -35,6 +39,11 @@ pub struct Model {
     pub(super) wanted: Option<String>,
     pub(super) reason: String,
     pub(super) length: u64,
+    /// Why the connector is to be off.
+    pub(super) pause_reason: String,
+    /// What a code has to answer, once the person has asked for one.
+    pub(super) challenge: Answer<OverrideChallengeReport>,
+    pub(super) code: String,
     pub(super) filter: Filter,
     searches: [String; 3],
 }
@@ -60,6 +69,8 @@ pub enum News {
     Access(String, Result<Box<AccessReport>, String>),
     /// To [`Effect::Bundle`]: where the file is, or what kept the command from it, if there is one.
     Bundle(Result<String, Option<String>>),
+    /// To [`Effect::Challenge`].
+    Challenge(Result<OverrideChallengeReport, String>),
     /// Something was decided.
     Decision(Box<DecisionReport>),
     /// What was decided is told from the beginning.
@@ -84,6 +95,8 @@ pub enum Effect {
         /// With names and addresses replaced.
         anonymized: bool,
     },
+    /// Asks what a code of the company has to answer.
+    Challenge,
     /// What the tray's menu does too.
     Choose(Action),
     /// Puts a text where it can be pasted.
@@ -122,6 +135,9 @@ impl Model {
             wanted: None,
             reason: String::new(),
             length: HOUR,
+            pause_reason: String::new(),
+            challenge: Answer::None,
+            code: String::new(),
             filter: Filter::default(),
             searches: Default::default(),
         }
@@ -158,13 +174,21 @@ impl Model {
             .is_some_and(|known| !known.resources.is_empty())
     }
 
+    /// Returns the state as a shape.
+    #[must_use]
+    pub fn icon(&self) -> Icon {
+        State::of(&self.snapshot).icon()
+    }
+
     pub(super) fn known(&self) -> Option<&Known> {
         self.snapshot.known()
     }
 
     pub(super) fn search(&self, place: Place) -> &str {
         match place {
+            Place::Code => &self.code,
             Place::Decisions => &self.searches[0],
+            Place::PauseReason => &self.pause_reason,
             Place::Reason => &self.reason,
             Place::Resources => &self.searches[1],
             Place::Settings => &self.searches[2],
@@ -197,6 +221,11 @@ impl Model {
                     Err(None) => Answer::Is(None),
                 }
             }
+            News::Challenge(answer) => {
+                if self.challenge == Answer::Awaited {
+                    self.challenge = Answer::of(answer);
+                }
+            }
             News::Decision(decision) => {
                 if self.decisions.len() == MAX_DECISIONS {
                     self.decisions.pop_front();
@@ -211,6 +240,11 @@ impl Model {
                 if snapshot == Snapshot::NotRunning {
                     self.forget();
                 }
+                let known = snapshot.known();
+                if known.is_some_and(|known| known.status.standing == Standing::Paused) {
+                    // What was written for switching off has done its work.
+                    self.leave_lock();
+                }
                 self.snapshot = snapshot;
             }
             News::Time(millis) => self.traffic.sample(self.snapshot.known(), millis),
@@ -224,6 +258,7 @@ impl Model {
         self.settings.clear();
         self.why = None;
         self.traffic = Traffic::default();
+        self.leave_lock();
         if self.diagnosis != Answer::Awaited {
             self.diagnosis = Answer::None;
         }
@@ -235,6 +270,10 @@ impl Model {
             Act::Bundle { anonymized } => {
                 self.bundle = Answer::Awaited;
                 return Some(Effect::Bundle { anonymized });
+            }
+            Act::Challenge => {
+                self.challenge = Answer::Awaited;
+                return Some(Effect::Challenge);
             }
             Act::Choose(action) => return Some(Effect::Choose(action)),
             Act::Copy(text) => return Some(Effect::Copy(text)),
@@ -261,6 +300,7 @@ impl Model {
                 self.wanted = None;
                 self.why = None;
             }
+            Act::LeaveLock => self.leave_lock(),
             Act::Length(seconds) => self.length = seconds,
             Act::Request(id) => {
                 self.page = Page::Resources;
@@ -308,12 +348,28 @@ impl Model {
         }
     }
 
+    fn leave_lock(&mut self) {
+        self.challenge = Answer::None;
+        self.code.clear();
+        self.pause_reason.clear();
+    }
+
     fn write(&mut self, place: Place, mut text: String) {
-        if let Some((end, _)) = text.char_indices().nth(LONGEST_INPUT) {
+        let longest = match place {
+            Place::Code => LONGEST_CODE,
+            Place::Decisions
+            | Place::PauseReason
+            | Place::Reason
+            | Place::Resources
+            | Place::Settings => LONGEST_INPUT,
+        };
+        if let Some((end, _)) = text.char_indices().nth(longest) {
             text.truncate(end);
         }
         match place {
+            Place::Code => self.code = text,
             Place::Decisions => self.searches[0] = text,
+            Place::PauseReason => self.pause_reason = text,
             Place::Reason => self.reason = text,
             Place::Resources => self.searches[1] = text,
             Place::Settings => self.searches[2] = text,
@@ -323,7 +379,7 @@ impl Model {
     fn request(&mut self) -> Option<Effect> {
         let resource = self.resource(self.wanted.as_deref()?)?;
         let host = plain_name(resource)?.to_owned();
-        let reason = self.reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        let reason = on_one_line(&self.reason);
         if reason.is_empty() {
             return None;
         }
@@ -354,6 +410,11 @@ impl<T> Answer<T> {
     }
 }
 
+/// Returns what was written as it is told: in one line.
+pub(super) fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 pub(super) const HOUR: u64 = 3600;
 
 /// What a person looks through.
@@ -361,3 +422,6 @@ const MAX_DECISIONS: usize = 500;
 
 /// A reason is one line.
 const LONGEST_INPUT: usize = 300;
+
+/// A code has some hundred characters.
+const LONGEST_CODE: usize = 8192;

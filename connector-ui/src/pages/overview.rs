@@ -1,10 +1,10 @@
-use connector_ipc::{Identity, Standing};
+use connector_ipc::Identity;
 
-use super::{Act, Block, Button, Model, Page};
+use super::{Act, Block, Button, Model, Page, pausing};
 use crate::texts::Texts;
 use crate::view::sections::access::{site_label, wish};
 use crate::view::sections::display_name;
-use crate::view::{Action, Clock, Headline, Known, PauseLock, State, breaks, limit, one_line};
+use crate::view::{Action, Clock, Headline, Known, State, one_line};
 
 /// How it is, in words and in a shape.
 pub(super) fn standing(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
@@ -52,7 +52,7 @@ pub(super) fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
         Some(identity) => blocks.extend(person(identity, known, texts, clock)),
         None => blocks.extend(nobody(state, texts)),
     }
-    blocks.extend(switch(state, known, texts, clock));
+    blocks.extend(pausing::switch(model, state, known, texts, clock));
     if known.status.identity.is_some() && state != State::Paused {
         blocks.extend(traffic(model, known, texts));
     }
@@ -96,43 +96,6 @@ fn nobody(state: State, texts: &Texts) -> Vec<Block> {
     why.into_iter()
         .chain([Block::Buttons(vec![sign_in])])
         .collect()
-}
-
-fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Block> {
-    if known.status.standing == Standing::Paused || state == State::Paused {
-        let connect = Button::new(texts.say("connect"), Act::Choose(Action::Connect));
-        return vec![Block::Buttons(vec![connect])];
-    }
-    if known.status.identity.is_none() {
-        return Vec::new();
-    }
-    if let Some(lock) = PauseLock::of(&known.status) {
-        return locked(&lock, texts);
-    }
-    let pause = texts.say("pause");
-    let breaks = breaks(&known.status, texts, clock).into_iter();
-    let choices = breaks.map(|(_, label, length)| {
-        let mut button = Button::new(label, Act::Choose(Action::Pause(length)));
-        button.name = format!("{pause}: {}", button.label);
-        button
-    });
-    let choices = Block::Buttons(choices.collect());
-    let mut blocks = vec![
-        Block::Heading(pause.clone()),
-        Block::Text(texts.say("pause-means")),
-    ];
-    blocks.extend(limit(&known.status, texts).map(Block::Text));
-    blocks.push(choices);
-    blocks
-}
-
-/// What cannot be switched off from here, whose word that is, and the way out.
-fn locked(lock: &PauseLock<'_>, texts: &Texts) -> Vec<Block> {
-    vec![
-        Block::Heading(texts.say("pause-locked")),
-        Block::Text(lock.by(texts)),
-        Block::Text(lock.way_out(texts)),
-    ]
 }
 
 fn traffic(model: &Model, known: &Known, texts: &Texts) -> Vec<Block> {

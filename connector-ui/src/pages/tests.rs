@@ -1,13 +1,16 @@
 use connector_ipc::{
     AccessReport, AccessRequestStatus, Condition, DiagnosisReport, ExaminedReport, Finding,
-    ManagedReport, NetworkReport, Outcome, ResourceState, SettingReport, Standing,
+    ManagedReport, NetworkReport, Outcome, OverrideChallengeReport, ResourceState, SettingReport,
+    Standing,
 };
 
 use super::*;
 use crate::preferences::Preferences;
-use crate::sample::{CLOCK, connected, refusal, request, resource, signed_out, standing, unmet};
+use crate::sample::{
+    CLOCK, connected, managed, refusal, request, resource, signed_out, standing, unmet,
+};
 use crate::texts::Language;
-use crate::view::{Known, Snapshot};
+use crate::view::{Break, Known, Snapshot};
 
 #[test]
 fn without_a_service_every_page_says_so_and_none_claims_to_know_anything() {
@@ -25,7 +28,7 @@ fn without_a_service_every_page_says_so_and_none_claims_to_know_anything() {
 }
 
 #[test]
-fn what_the_administrator_has_locked_is_shown_as_theirs_and_offers_nothing_to_press() {
+fn what_the_administrator_has_locked_is_shown_as_theirs_and_is_not_switched_off_by_a_press() {
     let mut known = connected();
     known.status.managed = Some(ManagedReport {
         by: "Corp IT".into(),
@@ -50,8 +53,11 @@ fn what_the_administrator_has_locked_is_shown_as_theirs_and_offers_nothing_to_pr
     let settings = words(&model);
 
     assert!(overview.contains("Managed by Corp IT"), "{overview}");
-    assert!(overview.contains("ztna override"), "{overview}");
-    let pauses = |button: &Button| matches!(button.act, Act::Choose(Action::Pause(_)));
+    assert!(
+        overview.contains("the help desk can give you a code"),
+        "{overview}"
+    );
+    let pauses = |button: &Button| matches!(button.act, Act::Choose(Action::Pause { .. }));
     assert!(!pause.iter().any(pauses), "{pause:?}");
     assert!(settings.contains("Managed by Corp IT"), "{settings}");
 }
@@ -130,6 +136,97 @@ fn applications_are_grouped_with_favourites_first_and_found_by_any_of_their_name
     assert!(words(&model).contains("Nothing fits"));
     model.step_back();
     assert_eq!(cards(&model).len(), 2);
+}
+
+#[test]
+fn a_reason_that_is_asked_for_goes_along_with_switching_off() {
+    let mut known = connected();
+    known.status.managed = Some(ManagedReport {
+        always_on: false,
+        pause_allowed: true,
+        reason_required: true,
+        ..managed()
+    });
+    let mut model = knowing(known.clone());
+
+    let without = pressed(&model, "For one hour").hindrance;
+    model.act(Act::Write(Place::PauseReason, " Hotel\n network ".into()));
+    let button = pressed(&model, "For one hour");
+    let sent = model.act(button.act);
+
+    assert_eq!(without.as_deref(), Some("Say why first."));
+    assert_eq!(button.hindrance, None);
+    assert_eq!(
+        sent,
+        Some(Effect::Choose(Action::Pause {
+            length: Break::For(3600),
+            reason: Some("Hotel network".into()),
+        }))
+    );
+    // Nothing is lost where it fails, and the next time asks anew.
+    assert_eq!(pressed(&model, "For one hour").hindrance, None);
+    for standing in [Standing::Paused, Standing::Connected] {
+        known.status.standing = standing;
+        let snapshot = Snapshot::Running(Box::new(known.clone()));
+        model.hear(News::Snapshot(snapshot));
+    }
+    assert!(pressed(&model, "For one hour").hindrance.is_some());
+}
+
+#[test]
+fn a_code_of_the_help_desk_switches_off_what_is_locked_also_for_nobody() {
+    for mut known in [connected(), signed_out()] {
+        known.status.managed = Some(managed());
+        let mut model = knowing(known);
+        let challenge = OverrideChallengeReport {
+            device: "host-1".into(),
+            challenge: "K7QF-9M2X-4TAB".into(),
+            expires_at: "2026-11-22T10:15:00Z".into(),
+            support: Some("help@corp.test".into()),
+        };
+
+        let asked = model.act(pressed(&model, "Ask for a code…").act);
+        model.hear(News::Challenge(Ok(challenge)));
+        let form = words(&model);
+        let nothing = pressed(&model, "Switch off with this code").hindrance;
+        model.act(Act::Write(Place::Code, " eyJ\nhbG ".into()));
+        let no_reason = pressed(&model, "Switch off with this code").hindrance;
+        model.act(Act::Write(Place::PauseReason, "Hotel".into()));
+        let button = pressed(&model, "Switch off with this code");
+        let sent = model.act(button.act);
+
+        assert_eq!(asked, Some(Effect::Challenge));
+        for said in ["host-1", "K7QF-9M2X-4TAB", "help@corp.test"] {
+            assert!(form.contains(said), "{form}");
+        }
+        assert_eq!(nothing.as_deref(), Some("Paste the code first."));
+        assert_eq!(no_reason.as_deref(), Some("Say why first."));
+        assert_eq!(button.hindrance, None);
+        assert_eq!(
+            sent,
+            Some(Effect::Choose(Action::RedeemCode {
+                code: "eyJhbG".into(),
+                reason: "Hotel".into(),
+            }))
+        );
+        assert!(words(&model).contains("K7QF"), "nothing is lost");
+    }
+}
+
+#[test]
+fn a_challenge_that_comes_late_opens_no_form_that_was_left() {
+    let mut known = connected();
+    known.status.managed = Some(managed());
+    let mut model = knowing(known);
+    model.act(Act::Challenge);
+    model.hear(News::Challenge(Err("No answer.".into())));
+    let failed = words(&model);
+    model.act(Act::Challenge);
+    model.act(Act::LeaveLock);
+    model.hear(News::Challenge(Err("Too late.".into())));
+
+    assert!(failed.contains("No answer."), "{failed}");
+    assert!(!words(&model).contains("Too late."));
 }
 
 #[test]

@@ -3,28 +3,47 @@ use connector_ipc::{ManagedReport, Status};
 use super::{Break, Clock, one_line};
 use crate::texts::Texts;
 
-/// What keeps people from switching the connector off from here.
-pub(crate) struct PauseLock<'a>(&'a ManagedReport);
+/// What stands between people and switching the connector off, and whose word that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PauseLock {
+    /// A code of the company.
+    Code,
+    /// A reason.
+    Reason,
+}
 
-impl<'a> PauseLock<'a> {
-    /// Returns the lock, if there is one: a reason that has to be given cannot be given here, either.
-    pub(crate) fn of(status: &'a Status) -> Option<Self> {
+impl PauseLock {
+    /// Returns the lock, if there is one.
+    pub(crate) fn of(status: &Status) -> Option<Self> {
         let managed = status.managed.as_ref()?;
-        (!managed.pause_allowed || managed.reason_required).then_some(Self(managed))
+        match (managed.pause_allowed, managed.reason_required) {
+            (false, _) => Some(Self::Code),
+            (true, true) => Some(Self::Reason),
+            (true, false) => None,
+        }
     }
 
-    /// Says whose word it is.
-    pub(crate) fn by(&self, texts: &Texts) -> String {
-        texts.say_with("managed-by", [("name", one_line(&self.0.by).into())])
-    }
-
-    /// Says how it can be switched off nevertheless.
-    pub(crate) fn way_out(&self, texts: &Texts) -> String {
-        texts.say(match self.0.pause_allowed {
-            true => "pause-locked-reason",
-            false => "pause-locked-way-out",
+    /// Says what it means.
+    pub(crate) fn meaning(self, texts: &Texts) -> String {
+        texts.say(match self {
+            Self::Code => "pause-needs-code",
+            Self::Reason => "pause-needs-reason",
         })
     }
+
+    /// Says what leads to where it can be opened.
+    pub(crate) fn way_out(self, texts: &Texts) -> String {
+        texts.say(match self {
+            Self::Code => "pause-enter-code",
+            Self::Reason => "pause-give-reason",
+        })
+    }
+}
+
+/// Says whose word it is.
+pub(crate) fn managed_by(status: &Status, texts: &Texts) -> Option<String> {
+    let managed = status.managed.as_ref()?;
+    Some(texts.say_with("managed-by", [("name", one_line(&managed.by).into())]))
 }
 
 /// Returns the breaks that can be taken from here: the text's key, what it says, and how long.

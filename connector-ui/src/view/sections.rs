@@ -9,7 +9,10 @@ use connector_client::browser::WebPage;
 use connector_ipc::{Identity, Standing};
 
 use super::standing::{State, Trouble, troubles};
-use super::{Action, Clock, Entry, Goal, Item, Known, PauseLock, breaks, broken, limit, one_line};
+use super::{
+    Action, Break, Clock, Entry, Goal, Item, Known, PauseLock, breaks, broken, limit, managed_by,
+    one_line,
+};
 use crate::texts::Texts;
 
 /// What there is to read about a state.
@@ -158,13 +161,17 @@ fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Option<En
     if known.status.standing == Standing::Paused || state == State::Paused {
         return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
     }
-    known.status.identity.as_ref()?;
-    if let Some(lock) = PauseLock::of(&known.status) {
-        return Some(locked(&lock, texts));
+    let lock = PauseLock::of(&known.status);
+    // Whoever has a code needs nobody to be signed in.
+    if lock != Some(PauseLock::Code) {
+        known.status.identity.as_ref()?;
+    }
+    if let Some(lock) = lock {
+        return Some(locked(lock, known, texts));
     }
     let limit = limit(&known.status, texts).map(Entry::Text);
     let breaks = breaks(&known.status, texts, clock).into_iter();
-    let choices = breaks.map(|(key, label, length)| item(key, label, Some(Action::Pause(length))));
+    let choices = breaks.map(|(key, label, length)| item(key, label, Some(pause(length))));
     Some(Entry::Submenu {
         id: "pause".into(),
         label: texts.say("pause"),
@@ -172,10 +179,22 @@ fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Option<En
     })
 }
 
-/// What cannot be switched off from here, whose word that is, and the way out.
-fn locked(lock: &PauseLock<'_>, texts: &Texts) -> Entry {
-    let mut entries = vec![Entry::Text(lock.by(texts))];
-    entries.extend(broken(&lock.way_out(texts)));
+fn pause(length: Break) -> Action {
+    Action::Pause {
+        length,
+        reason: None,
+    }
+}
+
+/// What is not switched off by a choice alone, whose word that is, and where to go.
+fn locked(lock: PauseLock, known: &Known, texts: &Texts) -> Entry {
+    let by = managed_by(&known.status, texts).map(Entry::Text);
+    let mut entries: Vec<Entry> = by.into_iter().chain(broken(&lock.meaning(texts))).collect();
+    entries.push(item(
+        "pause-locked",
+        lock.way_out(texts),
+        Some(Action::OpenWindow(Goal::Overview)),
+    ));
     Entry::Submenu {
         id: "pause".into(),
         label: texts.say("pause-locked"),

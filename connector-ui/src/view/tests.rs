@@ -75,11 +75,12 @@ fn what_the_administrator_locks_is_seen_with_whose_word_it_is_and_the_way_out() 
         text.contains("Switch off (locked) >\n  Managed by Corp IT\n"),
         "{text}"
     );
-    assert!(text.contains("ztna override"), "{text}");
-    assert!(lines(&reason).join("\n").contains("--reason"));
+    assert!(text.contains("[pause-locked] Ask for a code…"), "{text}");
+    let text = lines(&reason).join("\n");
+    assert!(text.contains("[pause-locked] Give a reason…"), "{text}");
     for known in [&locked, &reason] {
         let menu = menu(&running(known.clone()), &BTreeSet::new(), &english(), CLOCK);
-        let pauses = |(_, action): &(String, Action)| matches!(action, Action::Pause(_));
+        let pauses = |(_, action): &(String, Action)| matches!(action, Action::Pause { .. });
         assert!(!actions(&menu).iter().any(pauses));
     }
     assert_eq!(lines(&open), lines(&connected()));

@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use connector_client::Service;
 use connector_platform::paths::Paths;
+use connector_ui::icon::Icon;
 use connector_ui::notices::Notice;
 use connector_ui::pages::{self, Act, Effect, Model, News, Page};
 use connector_ui::preferences::{self, Preferences};
@@ -28,6 +29,8 @@ pub(crate) struct App {
     clock: fn() -> Clock,
     /// What the window was opened for, until the service has said what there is.
     errand: Option<Errand>,
+    /// What the system shows of the window beside its contents.
+    icon: Option<Icon>,
 }
 
 /// What the window was opened for.
@@ -109,6 +112,7 @@ impl App {
             effects,
             clock,
             errand: Some(errand),
+            icon: None,
         }
     }
 
@@ -123,6 +127,11 @@ impl App {
                 }
                 Heard::News(news) => self.model.hear(news),
             }
+        }
+        let icon = self.model.icon();
+        if self.icon.replace(icon) != Some(icon) {
+            let command = egui::ViewportCommand::Icon(Some(Arc::new(look::icon(icon))));
+            context.send_viewport_cmd(command);
         }
         let waits = match &self.errand {
             None => false,
@@ -207,6 +216,7 @@ impl App {
                 }
             }
             effect @ (Effect::Bundle { .. }
+            | Effect::Challenge
             | Effect::Choose(_)
             | Effect::Diagnose
             | Effect::Why { .. }) => {

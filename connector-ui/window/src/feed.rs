@@ -117,6 +117,16 @@ fn carry_out(
                 tell(Heard::News(News::Bundle(written)));
             });
         }
+        Effect::Challenge => {
+            beside.spawn(async move {
+                let answer = match service.ask(&Request::OverrideChallenge).await {
+                    Ok(Reply::OverrideChallenge(report)) => Ok(report),
+                    Ok(_) => Err(ServiceError::Unexpected.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                tell(Heard::News(News::Challenge(answer)));
+            });
+        }
         Effect::Choose(action) => {
             if let Some(outcome) = choices.start(action, clock()) {
                 tell_outcome(&outcome, texts, &tell);

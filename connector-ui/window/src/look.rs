@@ -1,5 +1,6 @@
 //! Sizes and colours.
 
+use connector_ui::icon::Icon;
 use connector_ui::preferences::Theme;
 use eframe::egui::{self, Color32, FontId, Stroke, TextStyle, Vec2};
 
@@ -45,3 +46,15 @@ pub(crate) fn choose(context: &egui::Context, theme: Theme) {
         Theme::Dark => egui::ThemePreference::Dark,
     });
 }
+
+/// Returns a shape as the system shows it beside the window's name.
+pub(crate) fn icon(icon: Icon) -> egui::IconData {
+    egui::IconData {
+        rgba: icon.rgba(SIDE),
+        width: SIDE.into(),
+        height: SIDE.into(),
+    }
+}
+
+/// The dots of that shape, each way.
+const SIDE: u8 = 64;

@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
     let service = Arc::new(Service::new(client, options.socket, None));
     let viewport = egui::ViewportBuilder::default()
         .with_app_id("ztna-window")
-        .with_icon(icon())
+        .with_icon(look::icon(NOT_RUNNING))
         .with_inner_size([960.0, 680.0])
         .with_min_inner_size([320.0, 240.0]);
     let native = eframe::NativeOptions {
@@ -101,16 +101,10 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-fn icon() -> egui::IconData {
-    let icon = Icon {
-        shape: Shape::Ticked,
-        colour: Colour::Green,
-    };
-    egui::IconData {
-        rgba: icon.rgba(64),
-        width: 64,
-        height: 64,
-    }
-}
-
 const TITLE: &str = "ZTNA Connector";
+
+/// Until the service has said something.
+const NOT_RUNNING: Icon = Icon {
+    shape: Shape::Cross,
+    colour: Colour::Red,
+};

@@ -1,6 +1,6 @@
 use std::sync::mpsc::{Sender, channel};
 
-use connector_ipc::{DecisionReport, DiagnosisReport, SettingReport};
+use connector_ipc::{DecisionReport, DiagnosisReport, OverrideChallengeReport, SettingReport};
 use connector_ui::pages::{Act, Effect, Model, News, Page, Place};
 use connector_ui::preferences::{Preferences, Theme};
 use connector_ui::texts::{Language, Texts};
@@ -30,6 +30,9 @@ fn every_page_is_drawn_in_every_language_theme_and_size_and_everything_has_a_nam
                     if is_running {
                         window.say_everything();
                     }
+                    if is_running && page == Page::Overview {
+                        window.lock();
+                    }
                     window.harness.state_mut().model.act(Act::Go(page));
 
                     // This also fails for what has no name for a screen reader.
@@ -54,6 +57,9 @@ fn nothing_is_wider_than_the_smallest_window() {
             let mut window = Window::open(language, egui::Theme::Light, SMALL);
             window.say_everything();
             window.harness.state_mut().model.act(Act::Go(page));
+            if page == Page::Overview {
+                window.lock();
+            }
             if page == Page::Resources {
                 let request = Act::Request("payroll".into());
                 window.harness.state_mut().model.act(request);
@@ -271,6 +277,24 @@ impl Window {
         self.hear(News::Diagnosis(Ok(Box::new(diagnosis()))));
         let long = Act::Write(Place::Reason, String::new());
         self.harness.state_mut().model.act(long);
+    }
+
+    /// Has the administrator lock it on, and the help desk asked for a code.
+    fn lock(&mut self) {
+        let mut locked = known();
+        locked.status.managed = Some(serde_json::from_value(json!({
+            "by": "Corp IT", "always_on": true, "pause_allowed": false, "reason_required": false,
+            "tray_autostart": true, "changes": 0,
+        })).unwrap());
+        self.hear(News::Snapshot(Snapshot::Running(Box::new(locked))));
+        self.harness.run();
+        self.harness.state_mut().model.act(Act::Challenge);
+        self.hear(News::Challenge(Ok(OverrideChallengeReport {
+            device: "host-ds6bacEFk_YBqwlN9Kv6Sg".into(),
+            challenge: "K7QF-9M2X-4TAB".into(),
+            expires_at: "2026-11-22T10:15:00Z".into(),
+            support: Some("https://help.corp.test".into()),
+        })));
     }
 
     fn shows(&self, text: &str) -> bool {

@@ -24,6 +24,8 @@ pub(super) struct Demo<'a> {
     // Ends before the company that it talks to.
     service: Running,
     lab: Running,
+    /// Where the company can be changed while it runs.
+    levers: String,
     proxy: SocketAddr,
     signed_in_at: Instant,
 }
@@ -88,6 +90,7 @@ impl<'a> Demo<'a> {
             ztna,
             service,
             lab,
+            levers: text(&ready, "/admin")?.to_owned(),
             proxy,
             signed_in_at: Instant::now(),
         })
@@ -369,6 +372,11 @@ impl<'a> Demo<'a> {
             format!("curl -x http://{} http://wiki.corp.test/", self.proxy),
             format!("curl -x http://{} http://payroll.corp.test/", self.proxy),
             "ztna why payroll.corp.test".to_owned(),
+            "ztna request payroll.corp.test --reason 'To try it' --for 1h".to_owned(),
+            format!(
+                "curl -X POST {}lab/requests/REQUEST/approve    # as `ztna requests` names it; more in docs/lab.md",
+                self.levers
+            ),
             "ztna decisions --follow".to_owned(),
             "ztna down; ztna up".to_owned(),
             "ztna logout; ztna login".to_owned(),
