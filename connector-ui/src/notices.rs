@@ -205,9 +205,9 @@ impl Notices {
                 continue;
             }
             self.refusals.push_back(clock.now);
-            let mut body = paragraph(&decision.message);
+            let mut body = paragraph(texts.told(&decision.message));
             if let Some(remedy) = &decision.remedy {
-                body = format!("{body} {}", paragraph(remedy));
+                body = format!("{body} {}", paragraph(texts.told(remedy)));
             }
             notices.push(Notice {
                 title: texts.say_with("notice-refused-title", [("target", target.into())]),

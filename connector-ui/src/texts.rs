@@ -1,5 +1,6 @@
 //! The words, in the person's language.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,6 +69,8 @@ pub struct Texts {
     language: Language,
     /// What the service says in its own words, and how that is said in this language.
     told: BTreeMap<&'static str, &'static str>,
+    /// The same, of what has something filled in; what says most goes first.
+    forms: Vec<Form>,
     bundle: FluentBundle<FluentResource>,
 }
 
@@ -87,7 +90,8 @@ impl Texts {
         }
         Self {
             language,
-            told: said_in(language),
+            told: said_in(language).collect(),
+            forms: forms(language),
             bundle,
         }
     }
@@ -128,6 +132,24 @@ impl Texts {
         self.told.get(text).copied().unwrap_or(text)
     }
 
+    /// Returns what the service found in this language, with what it filled in, where it is known;
+    /// else as it was said.
+    #[must_use]
+    pub(crate) fn found(&self, text: &str) -> String {
+        if let Some(told) = self.told.get(text) {
+            return (*told).to_owned();
+        }
+        let said = self.forms.iter().find_map(|form| {
+            let filled = form.filled(text)?;
+            let translated = filled.map(|(name, value)| {
+                let values = value.split("; ").map(|value| self.found(value));
+                (name, values.collect::<Vec<_>>().join("; "))
+            });
+            Some(form.fill(translated))
+        });
+        said.unwrap_or_else(|| text.to_owned())
+    }
+
     /// Returns how long something takes or lasts, as in `2 hours`.
     #[must_use]
     pub fn duration(&self, seconds: i64) -> String {
@@ -142,11 +164,66 @@ impl Texts {
 }
 
 /// Pairs what the service says with how that is said in `language`.
-fn said_in(language: Language) -> BTreeMap<&'static str, &'static str> {
+/// Returns what the service says, each with how it is said in this language.
+fn said_in(language: Language) -> impl Iterator<Item = (&'static str, &'static str)> {
     let translated: BTreeMap<&str, &str> = lines(language.of_service()).collect();
     let said = lines(Language::English.of_service());
-    said.filter_map(|(key, text)| Some((text, *translated.get(key)?)))
-        .collect()
+    said.filter_map(move |(key, text)| Some((text, *translated.get(key)?)))
+}
+
+fn forms(language: Language) -> Vec<Form> {
+    let mut forms: Vec<Form> = said_in(language)
+        .map(|(said, translated)| Form::new(said, translated))
+        .filter(|form| !form.names.is_empty())
+        .collect();
+    forms.sort_by_key(|form| Reverse(form.fixed.iter().map(|text| text.len()).sum::<usize>()));
+    forms
+}
+
+/// A sentence of the service with places where something is filled in.
+struct Form {
+    /// What is between the places, and before and behind them.
+    fixed: Vec<&'static str>,
+    /// What the places are called.
+    names: Vec<&'static str>,
+    translated: &'static str,
+}
+
+impl Form {
+    fn new(said: &'static str, translated: &'static str) -> Self {
+        let mut pieces = said.split("{ $");
+        let mut form = Self {
+            fixed: pieces.next().into_iter().collect(),
+            names: Vec::new(),
+            translated,
+        };
+        for (name, fixed) in pieces.filter_map(|piece| piece.split_once(" }")) {
+            form.names.push(name);
+            form.fixed.push(fixed);
+        }
+        form
+    }
+
+    /// Returns what is filled in where, if `text` is this sentence.
+    fn filled<'t>(&self, text: &'t str) -> Option<impl Iterator<Item = (&'static str, &'t str)>> {
+        let (before, between) = self.fixed.split_first()?;
+        let (behind, between) = between.split_last()?;
+        let mut rest = text.strip_prefix(before)?.strip_suffix(behind)?;
+        let mut values = Vec::with_capacity(self.names.len());
+        for fixed in between {
+            let (value, after) = rest.split_once(fixed)?;
+            values.push(value);
+            rest = after;
+        }
+        values.push(rest);
+        Some(self.names.iter().copied().zip(values))
+    }
+
+    fn fill(&self, values: impl Iterator<Item = (&'static str, String)>) -> String {
+        values.fold(self.translated.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{ ${name} }}"), &value)
+        })
+    }
 }
 
 /// Returns the keys and texts of a file in which each text is a line.

@@ -77,16 +77,17 @@ fn why(answer: &Answer<AccessReport>, texts: &Texts, clock: Clock) -> Vec<Block>
         Answer::Is(report) => report,
     };
     let decision = &report.decision;
-    let mut blocks = vec![Block::Text(paragraph(&decision.message))];
+    let mut blocks = vec![Block::Text(paragraph(texts.told(&decision.message)))];
     if report.is_site_silent {
         let site = report.site.as_deref().unwrap_or_default();
         let silent = texts.say_with("trouble-site", [("site", one_line(site).into())]);
         blocks.push(Block::Text(silent));
     }
     if let Some(remedy) = &decision.remedy {
-        blocks.push(Block::Text(
-            texts.say_with("mend", [("remedy", paragraph(remedy).into())]),
-        ));
+        blocks.push(Block::Text(texts.say_with(
+            "mend",
+            [("remedy", paragraph(texts.told(remedy)).into())],
+        )));
     }
     for check in &report.checks_unmet {
         let title = one_line(texts.told(&check.title));

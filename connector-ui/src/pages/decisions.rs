@@ -97,11 +97,12 @@ fn card(decision: &DecisionReport, model: &Model, texts: &Texts, clock: Clock) -
     let mut inside = Vec::new();
     let mut buttons = Vec::new();
     if model.is_open(&decision.id) {
-        inside.push(Block::Text(paragraph(&decision.message)));
+        inside.push(Block::Text(paragraph(texts.told(&decision.message))));
         if let Some(remedy) = &decision.remedy {
-            inside.push(Block::Text(
-                texts.say_with("mend", [("remedy", paragraph(remedy).into())]),
-            ));
+            inside.push(Block::Text(texts.say_with(
+                "mend",
+                [("remedy", paragraph(texts.told(remedy)).into())],
+            )));
         }
         inside.push(Block::Facts(facts(decision, texts, clock)));
         let target = one_line(&decision.target);

@@ -54,7 +54,7 @@ fn card(one: &ExaminedReport, texts: &Texts) -> Block {
         Condition::Unknown => (Shape::Ring, Colour::Grey, texts.say("word-unclear")),
         Condition::Warning => (Shape::Warning, Colour::Amber, texts.say("word-warning")),
     };
-    let mut lines = vec![paragraph(texts.told(&one.finding))];
+    let mut lines = vec![paragraph(&texts.found(&one.finding))];
     if let Some(cure) = &one.cure {
         lines.push(texts.say_with("mend", [("remedy", paragraph(texts.told(cure)).into())]));
     }
@@ -62,7 +62,7 @@ fn card(one: &ExaminedReport, texts: &Texts) -> Block {
         id: one.code.clone(),
         icon: Icon { shape, colour },
         word,
-        title: one_line(texts.told(&one.title)),
+        title: one_line(&texts.found(&one.title)),
         lines,
         buttons: Vec::new(),
         can_open: false,

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use super::*;
@@ -34,6 +35,94 @@ fn what_the_service_says_is_said_in_the_persons_language_and_the_rest_as_it_is()
     assert_eq!(german.told(check), "Die Systemfestplatte ist verschlüsselt");
     assert_eq!(english.told(check), check);
     assert_eq!(german.told("Our own check"), "Our own check");
+}
+
+#[test]
+fn what_the_service_found_is_said_with_what_it_filled_in() {
+    let (english, german) = (Texts::new(Language::English), Texts::new(Language::German));
+
+    for (said, translated) in [
+        (
+            "https://cp.corp.test/ answers, but cannot be used: it answers nothing.",
+            "https://cp.corp.test/ antwortet, lässt sich aber nicht benutzen: it answers nothing.",
+        ),
+        (
+            "Do not pass: A firewall is switched on; Our own. Could not be measured: The system disk is encrypted.",
+            "Nicht so ist: Eine Firewall ist eingeschaltet; Our own. Nicht zu messen war: Die Systemfestplatte ist verschlüsselt.",
+        ),
+        ("Gateway hq-1 of hq", "Gateway hq-1 von hq"),
+        ("It comes from elsewhere.", "It comes from elsewhere."),
+        ("", ""),
+    ] {
+        assert_eq!(german.found(said), translated);
+        assert_eq!(english.found(said), said);
+    }
+}
+
+#[test]
+fn every_place_in_a_sentence_of_the_service_is_there_in_every_language() {
+    let english: BTreeMap<_, _> = lines(Language::English.of_service()).collect();
+    for (key, text) in lines(Language::German.of_service()) {
+        let names =
+            |text: &'static str| -> BTreeSet<_> { Form::new(text, "").names.into_iter().collect() };
+        assert_eq!(names(text), names(english[key]), "{key}");
+    }
+}
+
+#[test]
+fn no_finding_and_no_reason_of_the_service_is_without_its_translation() {
+    let places = |text: &str| {
+        let mut pieces = text.split('{');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |text, piece| {
+            text + "{}" + piece.split_once('}').map_or("", |(_, behind)| behind)
+        })
+    };
+    let known: BTreeSet<String> = lines(Language::English.of_service())
+        .map(|(_, text)| places(text))
+        .collect();
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../connector-core");
+    for file in [
+        "service/src/adapters/diagnosing/judging.rs",
+        "src/access/denial.rs",
+    ] {
+        let source = fs::read_to_string(core.join(file)).unwrap();
+        let said = sentences(&source);
+        assert!(said.len() > 20, "{file}");
+        for text in said {
+            assert!(known.contains(&places(&text)), "{file}: {text:?}");
+        }
+    }
+}
+
+/// Returns the sentences among the texts of a source, and the titles of findings.
+fn sentences(source: &str) -> Vec<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .fold(String::new(), |code, line| code + line + "\n");
+    let mut sentences = Vec::new();
+    let mut rest = code.as_str();
+    let mut is_title = false;
+    while let Some((before, after)) = rest.split_once('"') {
+        let mut text = String::new();
+        let mut characters = after.char_indices();
+        let end = loop {
+            match characters.next().unwrap() {
+                (at, '"') => break at,
+                (_, '\\') => text.extend(characters.next().map(|(_, escaped)| escaped)),
+                (_, character) => text.push(character),
+            }
+        };
+        if text.contains(' ') && (text.ends_with('.') || is_title) {
+            sentences.push(text);
+        }
+        // Behind the code of what is examined stands its title.
+        is_title = before.contains("About::");
+        rest = &after[end + 1..];
+    }
+    sentences
 }
 
 #[test]
@@ -154,12 +243,12 @@ fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn read_sources(folder: &Path, into: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             read_sources(&path, into);
         } else if !path.ends_with("texts/tests.rs") {
-            into.push_str(&std::fs::read_to_string(&path).unwrap());
+            into.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
 }

@@ -163,7 +163,7 @@ fn refusal(decision: &DecisionReport, known: &Known, texts: &Texts) -> Entry {
         Outcome::Revoked => texts.say_with("refused-ended", [("target", target.into())]),
         Outcome::Denied | Outcome::Permitted => target,
     };
-    let mut entries = broken(&paragraph(&decision.message));
+    let mut entries = broken(&paragraph(texts.told(&decision.message)));
     if let Some(workload) = &decision.workload {
         let program = program(&workload.path);
         entries.push(Entry::Text(
@@ -171,7 +171,7 @@ fn refusal(decision: &DecisionReport, known: &Known, texts: &Texts) -> Entry {
         ));
     }
     if let Some(remedy) = &decision.remedy {
-        let remedy = paragraph(remedy);
+        let remedy = paragraph(texts.told(remedy));
         entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
     }
     entries.extend(asking(decision, known, texts));

@@ -120,30 +120,25 @@ fn control_plane(observed: &Observed<'_>) -> ExaminedReport {
     let about = About::network("control-plane", "The company's control plane");
     match &observed.control_plane {
         Ok(answer) if answer.is_control_plane() => {
-            let signed = match &answer.signer {
-                Some(signer) => format!(", with a certificate of {signer}"),
-                None => String::new(),
-            };
-            match &observed.control_problem {
-                None => about.good(format!("{at} answers{signed}.")),
-                Some(problem) => about.problem(
-                    format!(
-                        "{at} answers{signed}, but cannot be used: {}.",
-                        problem.message
-                    ),
-                    problem.remedy,
+            let problem = observed.control_problem.as_ref();
+            let told = problem.map(|problem| &*problem.message);
+            let finding = match (&answer.signer, told) {
+                (None, None) => format!("{at} answers."),
+                (Some(signer), None) => format!("{at} answers, with a certificate of {signer}."),
+                (None, Some(told)) => format!("{at} answers, but cannot be used: {told}."),
+                (Some(signer), Some(told)) => format!(
+                    "{at} answers, with a certificate of {signer}, but cannot be used: {told}."
                 ),
+            };
+            match problem {
+                None => about.good(finding),
+                Some(problem) => about.problem(finding, problem.remedy),
             }
         }
         Ok(answer) => about.renamed("captive-portal").problem(
             format!(
-                "Something else answers in place of {at} (status {}, {}).",
-                answer.status,
-                if answer.content_type.is_empty() {
-                    "no content type"
-                } else {
-                    &answer.content_type
-                }
+                "Something else answers in place of {at} (status {} {}).",
+                answer.status, answer.content_type
             ),
             PORTAL_CURE,
         ),
@@ -183,12 +178,11 @@ fn clock(ahead: Option<i64>) -> ExaminedReport {
     let Some(ahead) = ahead else {
         return about.unknown("The control plane did not tell its time.");
     };
-    let behind = match ahead {
-        0.. => "behind",
-        _ => "ahead of",
-    };
     let seconds = ahead.unsigned_abs();
-    let finding = format!("It is {seconds} s {behind} the control plane's.");
+    let finding = match ahead {
+        0.. => format!("It is {seconds} s behind the control plane's."),
+        _ => format!("It is {seconds} s ahead of the control plane's."),
+    };
     if seconds <= CLOCK_TOLERANCE {
         about.good("It agrees with the control plane's.".to_owned())
     } else if seconds <= CLOCK_LIMIT {
@@ -285,13 +279,11 @@ fn gateway(path: &GatewayPathReport) -> ExaminedReport {
     let at = path
         .address
         .map_or_else(|| path.endpoint.clone(), |address| address.to_string());
-    let took = path
-        .handshake_micros
-        .map(|micros| format!(" in {} ms", micros.div_ceil(1000)))
-        .unwrap_or_default();
+    // One that answers has told how long that took.
+    let took = path.handshake_micros.unwrap_or_default().div_ceil(1000);
     match (path.state, path.address) {
-        (GatewayState::Active, _) => about.good(format!("{at} answers over UDP{took}.")),
-        (GatewayState::Standby, _) => about.good(format!("{at} answers over UDP{took}, and is not needed now.")),
+        (GatewayState::Active, _) => about.good(format!("{at} answers over UDP in {took} ms.")),
+        (GatewayState::Standby, _) => about.good(format!("{at} answers over UDP in {took} ms, and is not needed now.")),
         (GatewayState::Connecting, _) => about.unknown(&format!("{at} is being called.")),
         (GatewayState::Down, None) => about.problem(
             format!("The name in {} cannot be looked up.", path.endpoint),
