@@ -16,7 +16,9 @@ use lab::overrides;
 use lab::running::{ExternalGateway, Lab, Options};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs a whole small company on loopback addresses: an OpenID provider, a
 /// control plane, an AuthZEN decision point, WireGuard gateways, applications.
@@ -192,10 +194,12 @@ fn parse_minutes(text: &str) -> Result<u32, String> {
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_env("ZTNA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
+    let wanted = std::env::var("ZTNA_LOG").ok();
+    let filter = wanted.and_then(|wanted| wanted.parse::<Targets>().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(filter)
         .init();
 }
 

@@ -1,5 +1,6 @@
 //! Carries facts in and effects out until told to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(crate) struct Adapters {
     pub(crate) keys: KeyRing,
     pub(crate) access: watch::Sender<Arc<AccessMap>>,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(crate) state_dir: PathBuf,
     /// Hears from the loop alone: one that is stuck must be missed.
     pub(crate) supervisor: Supervisor,
 }
@@ -96,6 +98,10 @@ pub(crate) async fn run(
                 Some(order.event)
             }
             Some(ending) = endings.recv() => {
+                if stopping.is_some() && matches!(ending, Ending::Renewed(_)) {
+                    // The next one looks at the settings again; nothing keeps one from ending.
+                    continue;
+                }
                 adapters.prepare(&ending);
                 stopping = Some(Stopping::begin(ending));
                 Some(Event::Stopping)
@@ -155,11 +161,17 @@ impl Stopping {
 impl Adapters {
     /// Says what is coming to whoever has to know before anything ends.
     fn prepare(&self, ending: &Ending) {
-        self.tunnel
-            .leave_in_place(matches!(ending, Ending::Renewed(_)));
         match ending {
-            Ending::ForGood => self.supervisor.stopping(),
-            Ending::Renewed(_) => {}
+            Ending::ForGood => {
+                self.supervisor.stopping();
+                self.tunnel.leave_in_place(false);
+            }
+            // What was changed on the machine is written down in the state directory: whoever has
+            // another one could not take it over.
+            Ending::Renewed(next) => {
+                let keeps_state = next.settings.state_dir == self.state_dir;
+                self.tunnel.leave_in_place(keeps_state);
+            }
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use connector_platform::event_log::{self, Kind, Severity};
 use tracing::{Level, Metadata};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::settings::{LogFormat, Settings};
 
@@ -32,8 +33,8 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<(LatestLines, LogSwit
     Ok((latest, LogSwitch(Some(Arc::new(handles)))))
 }
 
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(level).with_context(|| {
+fn filter(level: &str) -> anyhow::Result<Targets> {
+    level.parse::<Targets>().with_context(|| {
         format!(
             "Failed to read the log filter {level:?}; write a level such as info, or target=level"
         )
@@ -69,7 +70,7 @@ struct Handles {
     latest: LatestLines,
 }
 
-type SetLevel = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+type SetLevel = dyn Fn(Targets) -> Result<(), reload::Error> + Send + Sync;
 
 impl LogSwitch {
     /// Writes the lines that `level` names, as in `info` or `target=level`.

@@ -151,6 +151,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<Ending> {
         keys,
         access: access_sender,
         snapshot: snapshot_sender,
+        state_dir: settings.state_dir,
         supervisor: Supervisor::find(),
     };
     let ending = driver::run(connector, queue, order_queue, ending_queue, adapters).await;
