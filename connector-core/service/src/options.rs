@@ -60,7 +60,7 @@ pub(crate) struct Options {
     /// Where the local proxy listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     proxy_listen: Option<String>,
-    /// Which log lines to write, as in `info` or `ztnad=debug`
+    /// Which log lines to write, as in `info` or `warn,connector_service=debug`
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
     /// How to write log lines: text or json
