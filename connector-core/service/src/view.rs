@@ -312,13 +312,11 @@ fn summary(standing: Standing, snapshot: &Snapshot, control: &ControlState) -> R
             Some("Check the network; the connector keeps trying."),
         ),
         Standing::Paused => {
-            let until = snapshot.paused_until;
-            let message = until.map(|until| {
-                let until = convert::ahead(until, clock::now());
-                format!("Switched off until {until}.")
-            });
-            let message = message.unwrap_or_else(|| "Switched off.".to_owned());
-            (message, Some("Run `ztna up`."))
+            let message = match snapshot.paused_until {
+                Some(_) => "Switched off for a time.",
+                None => "Switched off.",
+            };
+            (message.to_owned(), Some("Run `ztna up`."))
         }
         Standing::Restricted => {
             let unmet = snapshot.verdict.unmet().len();

@@ -116,6 +116,10 @@ fn standing(standing: Standing) -> (&'static str, &'static str, Tone) {
 
 fn render_person(status: &Status, screen: Screen) -> String {
     let mut table = Table::labelled(LABELS);
+    if let Some(until) = &status.paused_until {
+        let until = time::with_distance(until, screen.now);
+        table.field("Switched off", format!("until {until}"));
+    }
     match &status.identity {
         Some(identity) => {
             table.field("Identity", display_name(identity));
@@ -406,6 +410,21 @@ Control plane  https://control.corp.test, cannot be used (see above)
 Service        ztnad 0.1.0
 "
         );
+    }
+
+    #[test]
+    fn when_it_is_on_again_is_told_with_how_long_that_is() {
+        let status = Status {
+            standing: Standing::Paused,
+            paused_until: Some("2026-11-21T12:00:00Z".into()),
+            ..connected()
+        };
+
+        let text = render(&status, SCREEN);
+
+        let line = text.lines().find(|line| line.starts_with("Switched off"));
+        let line = line.unwrap();
+        assert!(line.contains("until 2026-11-21 12:00:00 UTC ("), "{line}");
     }
 
     #[test]
