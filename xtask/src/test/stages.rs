@@ -49,7 +49,11 @@ pub(crate) const STAGES: &[Stage] = &[
         "the programs build for Windows and run under Wine",
         windows,
     ),
-    stage("macos", "the workspace type-checks and passes clippy for macOS", macos),
+    stage(
+        "macos",
+        "the workspace type-checks and passes clippy for macOS",
+        macos,
+    ),
     stage("e2e", "the programs work with real peers", e2e).needs(&["peers"]),
     stage(
         "package",

@@ -76,7 +76,7 @@ struct Latest {
     plan: Option<Plan>,
     tunnel: Option<Arc<Transparent>>,
     is_watched: bool,
-    /// Whether whoever comes next takes over what is up.
+    /// Whether whoever comes next takes over what is up, which nothing changes any more.
     stays: bool,
 }
 
@@ -228,6 +228,9 @@ impl Interception {
     }
 
     fn want(&self, latest: &Latest) {
+        if latest.stays {
+            return;
+        }
         let wanted = protected(latest);
         self.wanted.send_if_modified(|known| {
             let changed = *known != wanted;
@@ -240,8 +243,10 @@ impl Interception {
 /// Returns what the core's last words ask this machine to take.
 fn protected(latest: &Latest) -> Wanted {
     let is_off = latest.access.closed().is_some_and(|denial| {
-        matches!(denial.reason, Reason::NotConfigured | Reason::Paused)
-            || (denial.reason == Reason::Stopping && !latest.stays)
+        matches!(
+            denial.reason,
+            Reason::NotConfigured | Reason::Paused | Reason::Stopping
+        )
     });
     (!is_off).then(|| Protected {
         catalogue: latest.access.shared_catalogue(),
