@@ -217,6 +217,17 @@ fn what_the_service_is_built_with_changes_while_it_runs_and_back_where_it_cannot
     let log = connector.log();
     let last = log.lines().last().unwrap();
     serde_json::from_str::<Value>(last).unwrap_or_else(|error| panic!("{last}: {error}"));
+    let records = connector.records_of(0);
+    let changes: Vec<&Value> = records
+        .iter()
+        .map(|event| &event["unmapped"]["protection"])
+        .filter(|protection| protection["change"] == "settings_changed")
+        .collect();
+    let keys = json!(["managed.by", "proxy.listen", "log.format"]);
+    assert!(
+        changes.len() == 1 && changes[0]["keys"] == keys,
+        "{changes:?}"
+    );
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     connector.manage(&format!(
