@@ -116,7 +116,7 @@ impl std::fmt::Display for Version {
 }
 
 /// What the administrator fixed on this device, which no document can lift.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// The company's policy key.
     pub key: PublicKey,

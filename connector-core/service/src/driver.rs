@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::access::AccessMap;
+use connector_core::access::{AccessMap, Reason};
 use connector_core::audit::Matter;
+use connector_core::configuration::Trust;
 use connector_core::connector::{Connector, Effect, Event, Standing};
 use connector_platform::clock;
 use connector_platform::supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot, watch};
+use url::Url;
 
 use crate::adapters::Order;
 use crate::adapters::decisions::DecisionLog;
@@ -32,6 +34,14 @@ pub(crate) enum Ending {
     Renewed(Box<Renewal>),
 }
 
+/// What the configuration in force rests on.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) control_plane: Url,
+    pub(crate) trust: Trust,
+}
+
 /// Everything that effects are carried out with.
 #[derive(Debug)]
 pub(crate) struct Adapters {
@@ -45,7 +55,7 @@ pub(crate) struct Adapters {
     pub(crate) keys: KeyRing,
     pub(crate) access: watch::Sender<Arc<AccessMap>>,
     pub(crate) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(crate) state_dir: PathBuf,
+    pub(crate) origin: Origin,
     /// Hears from the loop alone: one that is stuck must be missed.
     pub(crate) supervisor: Supervisor,
 }
@@ -166,11 +176,16 @@ impl Adapters {
                 self.supervisor.stopping();
                 self.tunnel.leave_in_place(false);
             }
-            // What was changed on the machine is written down in the state directory: whoever has
-            // another one could not take it over.
+            // Only for whoever takes it over at once: with the same state directory, in which it is
+            // written down, and with the configuration that lies there and is still good.
             Ending::Renewed(next) => {
-                let keeps_state = next.settings.state_dir == self.state_dir;
-                self.tunnel.leave_in_place(keeps_state);
+                let settings = &next.settings;
+                let is_same = settings.state_dir == self.origin.state_dir
+                    && settings.control_plane == self.origin.control_plane
+                    && settings.trust == self.origin.trust;
+                let closed = self.access.borrow().closed().map(|denial| denial.reason);
+                let is_good = closed != Some(Reason::ConfigurationExpired);
+                self.tunnel.leave_in_place(is_same && is_good);
             }
         }
     }

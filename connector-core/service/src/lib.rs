@@ -66,6 +66,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let mut before: Option<Renewal> = None;
     loop {
         log.set_format(current.settings.log_format)?;
+        log.set_level(&current.settings.log_level)?;
         let given = Given {
             sealers: Sealers::find(&current.settings, options.audience()),
             audience: options.audience(),

@@ -31,7 +31,7 @@ use crate::adapters::sign_in::{self, SignIn};
 use crate::adapters::signals::{self, Signals};
 use crate::adapters::tunnelling::Tunnel;
 use crate::adapters::{Events, Task, front_ends};
-use crate::driver::{self, Adapters, Ending};
+use crate::driver::{self, Adapters, Ending, Origin};
 use crate::logging::{LatestLines, LogSwitch};
 use crate::options::Mode;
 use crate::settings::{Settings, Sources};
@@ -103,6 +103,11 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<Ending> {
 
     let gate = Gate::new(authorizer.clone(), Arc::clone(&tunnel), given.audience);
     let (proxy, proxy_report) = start_proxy(proxy_listener, gate)?;
+    let origin = Origin {
+        state_dir: settings.state_dir.clone(),
+        control_plane: settings.control_plane.clone(),
+        trust: settings.trust.clone(),
+    };
     let view = View {
         snapshot,
         control: control.state(),
@@ -151,7 +156,7 @@ pub(crate) async fn run(given: Given) -> anyhow::Result<Ending> {
         keys,
         access: access_sender,
         snapshot: snapshot_sender,
-        state_dir: settings.state_dir,
+        origin,
         supervisor: Supervisor::find(),
     };
     let ending = driver::run(connector, queue, order_queue, ending_queue, adapters).await;

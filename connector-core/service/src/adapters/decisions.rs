@@ -103,7 +103,14 @@ impl DecisionLog {
     }
 
     /// Writes what is waiting, to the disk.
-    pub(crate) fn close(mut self) {
+    pub(crate) fn close(self) {
+        drop(self);
+    }
+}
+
+impl Drop for DecisionLog {
+    /// Waits for the writer: nobody else may open the log before it has ended.
+    fn drop(&mut self) {
         self.entries = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

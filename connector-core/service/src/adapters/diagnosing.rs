@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
+use connector_core::authzen::printable;
 use connector_core::network::Prefix;
 use connector_ipc::{DiagnosisReport, GatewayPathReport, GatewayState, NetworkReport};
 use connector_platform::surroundings::{self, Surroundings};
@@ -72,7 +73,7 @@ async fn ask(http: &Http, control_plane: &Url) -> Result<Answered, String> {
     };
     Ok(Answered {
         status: answer.status.as_u16(),
-        content_type: header(CONTENT_TYPE).unwrap_or_default(),
+        content_type: printable(&header(CONTENT_TYPE).unwrap_or_default()).to_string(),
         date: header(DATE)
             .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
             .map(|date| date.timestamp()),

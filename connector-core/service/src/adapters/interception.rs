@@ -14,7 +14,7 @@ use connector_core::access::{AccessMap, Concealed, Permit, Reason};
 use connector_core::catalogue::Catalogue;
 use connector_core::name::DomainName;
 use connector_platform::private::PrivateDir;
-use connector_platform::steering::NetworkChanges;
+use connector_platform::steering::{self, NetworkChanges};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tunnel::transparent::{DialError, Transparent};
@@ -26,6 +26,7 @@ use super::{Events, Task};
 /// The interception as the service holds it.
 #[derive(Debug)]
 pub(crate) struct Interception {
+    state_dir: PrivateDir,
     shared: Arc<Shared>,
     wanted: watch::Sender<Wanted>,
     state: watch::Receiver<State>,
@@ -112,7 +113,7 @@ impl Interception {
         });
         let network = NetworkChanges::listen()?;
         let keeper = Keeper {
-            state_dir,
+            state_dir: state_dir.clone(),
             seed,
             events,
             shared: Arc::clone(&shared),
@@ -120,6 +121,7 @@ impl Interception {
         };
         let task = Task::spawn(keeper.run(receiver, network));
         Ok(Self {
+            state_dir,
             shared,
             wanted,
             state,
@@ -213,11 +215,14 @@ impl Interception {
         self.shared.lock().stays = stays;
     }
 
-    /// Undoes everything, unless it is to stay.
+    /// Undoes everything, unless it is to stay; also what an earlier service left and this one has
+    /// not taken over yet.
     pub(crate) async fn stop(&self) {
-        if !self.shared.lock().stays {
+        let stays = self.shared.lock().stays;
+        let mut is_down = false;
+        if !stays {
             self.wanted.send_replace(None);
-            self.settled().await;
+            is_down = self.settled().await == State::Down;
         }
         let task = self
             .task
@@ -225,6 +230,13 @@ impl Interception {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(task);
+        if is_down {
+            let state = self.state_dir.clone();
+            let repaired = tokio::task::spawn_blocking(move || steering::repair(&state, false));
+            if let Ok(Err(error)) = repaired.await {
+                tracing::error!(%error, "Not everything was undone; run `ztna repair`");
+            }
+        }
     }
 
     fn want(&self, latest: &Latest) {

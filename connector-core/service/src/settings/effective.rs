@@ -8,6 +8,7 @@ use connector_core::configuration::{Trust, UnknownMode};
 use connector_core::control::{MAX_REASON, is_reason, is_secure};
 use connector_core::pausing::PauseRules;
 use connector_ipc::SettingReport;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::layer::{Layer, Value};
@@ -80,7 +81,8 @@ impl Effective {
             otlp: self.otlp()?,
             log_level: self.required("log.level", |text| {
                 // A lone word that is no level would be taken for a target, and hide everything.
-                let is_filter = text.contains(['=', ',']) || LEVELS.contains(&text);
+                let is_filter = (text.contains(['=', ',']) && text.parse::<Targets>().is_ok())
+                    || LEVELS.contains(&text);
                 let problem = "write off, error, warn, info, debug, trace, or target=level";
                 is_filter
                     .then(|| text.to_owned())

@@ -120,6 +120,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_origin() {
         ("[telemetry]\notlp_endpoint = \"otel\"", "write a URL"),
         ("[log]\nformat = \"xml\"", "text or json"),
         ("[log]\nlevel = \"inof\"", "write off, error"),
+        ("[log]\nlevel = \"ztnad=debugg\"", "write off, error"),
         ("[service]\nstate_dir = \"here\"", "an absolute path"),
         (
             "[policy]\nmode = \"off\"",
