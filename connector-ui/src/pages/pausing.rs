@@ -74,6 +74,15 @@ fn by_code(model: &Model, known: &Known, texts: &Texts, clock: Clock) -> Vec<Blo
             let again = Button::new(PauseLock::Code.way_out(texts), Act::Challenge);
             blocks.push(Block::Buttons(vec![again]));
         }
+        // One that has lapsed is answered by no code any more.
+        Answer::Is(challenge)
+            if clock
+                .until(&challenge.expires_at)
+                .is_none_or(|left| left <= 0) =>
+        {
+            let again = Button::new(PauseLock::Code.way_out(texts), Act::Challenge);
+            blocks.push(Block::Buttons(vec![again]));
+        }
         Answer::Is(challenge) => blocks.extend(form(model, challenge, texts, clock)),
     }
     blocks

@@ -214,6 +214,23 @@ fn a_code_of_the_help_desk_switches_off_what_is_locked_also_for_nobody() {
 }
 
 #[test]
+fn a_challenge_that_has_lapsed_is_asked_for_anew() {
+    let mut known = connected();
+    known.status.managed = Some(managed());
+    let mut model = knowing(known);
+    model.act(Act::Challenge);
+    model.hear(News::Challenge(Ok(OverrideChallengeReport {
+        device: "host-1".into(),
+        challenge: "K7QF-9M2X-4TAB".into(),
+        expires_at: "2020-01-01T00:00:00Z".into(),
+        support: None,
+    })));
+
+    assert!(!words(&model).contains("K7QF"), "{}", words(&model));
+    assert_eq!(pressed(&model, "Ask for a code…").act, Act::Challenge);
+}
+
+#[test]
 fn a_challenge_that_comes_late_opens_no_form_that_was_left() {
     let mut known = connected();
     known.status.managed = Some(managed());
