@@ -163,7 +163,6 @@ impl Texts {
     }
 }
 
-/// Pairs what the service says with how that is said in `language`.
 /// Returns what the service says, each with how it is said in this language.
 fn said_in(language: Language) -> impl Iterator<Item = (&'static str, &'static str)> {
     let translated: BTreeMap<&str, &str> = lines(language.of_service()).collect();

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use connector_ipc::{AccessRequestReport, DecisionReport, PostureReport, ResourceReport, Status};
 
-pub(crate) use self::pausing::{PauseLock, breaks, limit, managed_by};
+pub(crate) use self::pausing::{PauseLock, Switch, breaks, limit, managed_by};
 pub use self::standing::State;
 pub(crate) use self::standing::is_silent;
 use crate::icon::Icon;
@@ -319,6 +319,12 @@ impl Headline {
 /// that steers how it is shown.
 pub(crate) fn one_line(text: &str) -> String {
     cut(text, LONGEST_LABEL)
+}
+
+/// Says what there is to do, as the service says it.
+pub(crate) fn mend(remedy: &str, texts: &Texts) -> String {
+    let remedy = paragraph(texts.told(remedy));
+    texts.say_with("mend", [("remedy", remedy.into())])
 }
 
 /// Returns a text from outside as one paragraph, without anything that steers how it is shown.

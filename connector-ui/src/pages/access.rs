@@ -6,7 +6,7 @@ use super::model::HOUR;
 use super::{Act, Answer, Block, Button, Choice, Field, Model, Place};
 use crate::texts::Texts;
 use crate::view::sections::access::plain_name;
-use crate::view::{Clock, one_line, paragraph};
+use crate::view::{Clock, mend, one_line, paragraph};
 
 /// What is seen in an application's card when it is open.
 pub(super) fn inside(
@@ -84,10 +84,7 @@ fn why(answer: &Answer<AccessReport>, texts: &Texts, clock: Clock) -> Vec<Block>
         blocks.push(Block::Text(silent));
     }
     if let Some(remedy) = &decision.remedy {
-        blocks.push(Block::Text(texts.say_with(
-            "mend",
-            [("remedy", paragraph(texts.told(remedy)).into())],
-        )));
+        blocks.push(Block::Text(mend(remedy, texts)));
     }
     for check in &report.checks_unmet {
         let title = one_line(texts.told(&check.title));

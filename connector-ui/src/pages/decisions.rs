@@ -4,7 +4,7 @@ use super::{Act, Block, Button, Card, Choice, Field, Filter, Model, Place, is_fo
 use crate::icon::{Colour, Icon, Shape};
 use crate::texts::Texts;
 use crate::view::sections::access::program;
-use crate::view::{Clock, one_line, paragraph};
+use crate::view::{Clock, mend, one_line, paragraph};
 
 /// What was decided of late, the latest first.
 pub(super) fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
@@ -99,10 +99,7 @@ fn card(decision: &DecisionReport, model: &Model, texts: &Texts, clock: Clock) -
     if model.is_open(&decision.id) {
         inside.push(Block::Text(paragraph(texts.told(&decision.message))));
         if let Some(remedy) = &decision.remedy {
-            inside.push(Block::Text(texts.say_with(
-                "mend",
-                [("remedy", paragraph(texts.told(remedy)).into())],
-            )));
+            inside.push(Block::Text(mend(remedy, texts)));
         }
         inside.push(Block::Facts(facts(decision, texts, clock)));
         let target = one_line(&decision.target);

@@ -3,7 +3,7 @@ use connector_ipc::{CheckReport, Finding};
 use super::{Act, Block, Button, Card, Model, empty};
 use crate::icon::{Colour, Icon, Shape};
 use crate::texts::Texts;
-use crate::view::{Action, Clock, one_line, paragraph};
+use crate::view::{Action, Clock, mend, one_line, paragraph};
 
 /// The device's checks: what does not pass comes first, with what to do.
 pub(super) fn blocks(model: &Model, texts: &Texts, clock: Clock) -> Vec<Block> {
@@ -43,8 +43,7 @@ fn card(check: &CheckReport, texts: &Texts, clock: Clock) -> Block {
         lines.push(paragraph(&check.evidence));
     }
     if check.finding != Finding::Pass && !check.remedy.is_empty() {
-        let remedy = paragraph(texts.told(&check.remedy));
-        lines.push(texts.say_with("mend", [("remedy", remedy.into())]));
+        lines.push(mend(&check.remedy, texts));
     }
     let measured = check.measured_at.as_deref();
     if let Some(time) = measured.and_then(|stamp| clock.moment(stamp)) {

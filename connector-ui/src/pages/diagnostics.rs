@@ -3,7 +3,7 @@ use connector_ipc::{Condition, ExaminedReport};
 use super::{Act, Answer, Block, Button, Card, Model};
 use crate::icon::{Colour, Icon, Shape};
 use crate::texts::Texts;
-use crate::view::{one_line, paragraph};
+use crate::view::{mend, one_line, paragraph};
 
 /// What can be wrong, and a file for whoever helps.
 pub(super) fn blocks(model: &Model, texts: &Texts) -> Vec<Block> {
@@ -56,7 +56,7 @@ fn card(one: &ExaminedReport, texts: &Texts) -> Block {
     };
     let mut lines = vec![paragraph(&texts.found(&one.finding))];
     if let Some(cure) = &one.cure {
-        lines.push(texts.say_with("mend", [("remedy", paragraph(texts.told(cure)).into())]));
+        lines.push(mend(cure, texts));
     }
     Block::Card(Box::new(Card {
         id: one.code.clone(),

@@ -1,12 +1,12 @@
 //! Switching off and on, and what stands between.
 
-use connector_ipc::{OverrideChallengeReport, Standing};
+use connector_ipc::OverrideChallengeReport;
 
 use super::model::on_one_line;
 use super::{Act, Answer, Block, Button, Field, Model, Place};
 use crate::texts::Texts;
 use crate::view::{
-    Action, Clock, Known, PauseLock, State, breaks, limit, managed_by, one_line, paragraph,
+    Action, Clock, Known, PauseLock, State, Switch, breaks, limit, managed_by, one_line, paragraph,
 };
 
 /// How the connector is switched off, or on again.
@@ -17,16 +17,19 @@ pub(super) fn switch(
     texts: &Texts,
     clock: Clock,
 ) -> Vec<Block> {
-    if known.status.standing == Standing::Paused || state == State::Paused {
-        let connect = Button::new(texts.say("connect"), Act::Choose(Action::Connect));
-        return vec![Block::Buttons(vec![connect])];
-    }
-    match PauseLock::of(&known.status) {
-        // Whoever has a code needs nobody to be signed in.
-        Some(PauseLock::Code) => by_code(model, known, texts, clock),
-        _ if known.status.identity.is_none() => Vec::new(),
-        Some(PauseLock::Reason) => by_choice(Some(&model.pause_reason), known, texts, clock),
-        None => by_choice(None, known, texts, clock),
+    let Some(switch) = Switch::of(state, &known.status) else {
+        return Vec::new();
+    };
+    match switch {
+        Switch::On => {
+            let connect = Button::new(texts.say("connect"), Act::Choose(Action::Connect));
+            vec![Block::Buttons(vec![connect])]
+        }
+        Switch::Off(Some(PauseLock::Code)) => by_code(model, known, texts, clock),
+        Switch::Off(Some(PauseLock::Reason)) => {
+            by_choice(Some(&model.pause_reason), known, texts, clock)
+        }
+        Switch::Off(None) => by_choice(None, known, texts, clock),
     }
 }
 

@@ -1,7 +1,29 @@
-use connector_ipc::{ManagedReport, Status};
+use connector_ipc::{ManagedReport, Standing, Status};
 
-use super::{Break, Clock, one_line};
+use super::{Break, Clock, State, one_line};
 use crate::texts::Texts;
+
+/// Which way the connector can be switched from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// Off, with what stands between, if anything does.
+    Off(Option<PauseLock>),
+    /// On again.
+    On,
+}
+
+impl Switch {
+    /// Returns the way, if there is one: nobody who is signed out has anything to switch off, but
+    /// for whoever has a code.
+    pub(crate) fn of(state: State, status: &Status) -> Option<Self> {
+        if status.standing == Standing::Paused || state == State::Paused {
+            return Some(Self::On);
+        }
+        let lock = PauseLock::of(status);
+        let is_for_somebody = status.identity.is_some() || lock == Some(PauseLock::Code);
+        is_for_somebody.then_some(Self::Off(lock))
+    }
+}
 
 /// What stands between people and switching the connector off, and whose word that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ mod device;
 use std::collections::BTreeSet;
 
 use connector_client::browser::WebPage;
-use connector_ipc::{Identity, Standing};
+use connector_ipc::Identity;
 
 use super::standing::{State, Trouble, troubles};
 use super::{
-    Action, Break, Clock, Entry, Goal, Item, Known, PauseLock, breaks, broken, limit, managed_by,
-    one_line,
+    Action, Break, Clock, Entry, Goal, Item, Known, PauseLock, Switch, breaks, broken, limit,
+    managed_by, one_line,
 };
 use crate::texts::Texts;
 
@@ -158,25 +158,23 @@ fn person(state: State, known: &Known, texts: &Texts, clock: Clock) -> Vec<Entry
 }
 
 fn switch(state: State, known: &Known, texts: &Texts, clock: Clock) -> Option<Entry> {
-    if known.status.standing == Standing::Paused || state == State::Paused {
-        return Some(item("connect", texts.say("connect"), Some(Action::Connect)));
+    match Switch::of(state, &known.status)? {
+        Switch::On => Some(item("connect", texts.say("connect"), Some(Action::Connect))),
+        Switch::Off(Some(lock)) => Some(locked(lock, known, texts)),
+        Switch::Off(None) => Some(choices(known, texts, clock)),
     }
-    let lock = PauseLock::of(&known.status);
-    // Whoever has a code needs nobody to be signed in.
-    if lock != Some(PauseLock::Code) {
-        known.status.identity.as_ref()?;
-    }
-    if let Some(lock) = lock {
-        return Some(locked(lock, known, texts));
-    }
+}
+
+/// How long it can be switched off for.
+fn choices(known: &Known, texts: &Texts, clock: Clock) -> Entry {
     let limit = limit(&known.status, texts).map(Entry::Text);
     let breaks = breaks(&known.status, texts, clock).into_iter();
     let choices = breaks.map(|(key, label, length)| item(key, label, Some(pause(length))));
-    Some(Entry::Submenu {
+    Entry::Submenu {
         id: "pause".into(),
         label: texts.say("pause"),
         entries: limit.into_iter().chain(choices).collect(),
-    })
+    }
 }
 
 fn pause(length: Break) -> Action {

@@ -79,7 +79,7 @@ async fn ask(http: &Http, control_plane: &Url) -> Result<Answered, String> {
             .map(|date| date.timestamp()),
         at: i64::try_from(clock::now().wall.unix_seconds()).unwrap_or(i64::MAX),
         took: begun.elapsed(),
-        signer: answer.certificate.as_deref().and_then(signer),
+        signer: answer.tls.and_then(|tls| signer(tls.peer_certificate()?)),
     })
 }
 
@@ -153,9 +153,9 @@ async fn call_gateways(view: &View) -> Vec<GatewayPathReport> {
     let mtus: BTreeMap<SocketAddr, Option<u32>> = looked.await.unwrap_or_default();
     let paths = sites.iter().flat_map(|site| {
         let gateways = site.gateways.iter();
-        gateways.map(|gateway| GatewayPathReport {
-            path_mtu: gateway.address.and_then(|address| *mtus.get(&address)?),
-            ..path(site, gateway, answers(gateway))
+        gateways.map(|gateway| {
+            let mtu = gateway.address.and_then(|address| *mtus.get(&address)?);
+            path(site, gateway, answers(gateway), mtu)
         })
     });
     paths.collect()
@@ -204,10 +204,15 @@ fn taken(protected: &[Prefix]) -> Vec<Taken> {
     pairs.collect()
 }
 
-fn path(site: &SiteStatus, gateway: &GatewayStatus, answered: bool) -> GatewayPathReport {
+fn path(
+    site: &SiteStatus,
+    gateway: &GatewayStatus,
+    answered: bool,
+    path_mtu: Option<u32>,
+) -> GatewayPathReport {
     GatewayPathReport {
         site: site.id.to_string(),
-        path_mtu: None,
+        path_mtu,
         is_narrow: site.is_narrow,
         id: gateway.id.to_string(),
         endpoint: gateway.endpoint.to_string(),

@@ -65,8 +65,8 @@ fn trust_nobody() -> ClientConfig {
 pub(crate) struct Answer {
     pub(crate) status: http::StatusCode,
     pub(crate) headers: HeaderMap,
-    /// What the server has shown for itself, as DER; none without TLS.
-    pub(crate) certificate: Option<Vec<u8>>,
+    /// What the server has shown for itself; none without TLS.
+    pub(crate) tls: Option<TlsInfo>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -97,14 +97,9 @@ async fn read(mut response: Response, max_body: usize) -> Result<Answer, HttpErr
     Ok(Answer {
         status: response.status(),
         headers: response.headers().clone(),
-        certificate: certificate(&response),
+        tls: response.extensions_mut().remove(),
         body,
     })
-}
-
-fn certificate(response: &Response) -> Option<Vec<u8>> {
-    let tls = response.extensions().get::<TlsInfo>()?;
-    tls.peer_certificate().map(<[u8]>::to_vec)
 }
 
 /// Why there is no answer.

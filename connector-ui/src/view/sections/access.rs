@@ -7,7 +7,7 @@ use connector_ipc::{
 };
 
 use super::super::standing::{answers, is_silent};
-use super::super::{Action, Clock, Entry, Goal, Known, broken, one_line, paragraph};
+use super::super::{Action, Clock, Entry, Goal, Known, broken, mend, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
@@ -171,8 +171,7 @@ fn refusal(decision: &DecisionReport, known: &Known, texts: &Texts) -> Entry {
         ));
     }
     if let Some(remedy) = &decision.remedy {
-        let remedy = paragraph(texts.told(remedy));
-        entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
+        entries.extend(broken(&mend(remedy, texts)));
     }
     entries.extend(asking(decision, known, texts));
     Entry::Submenu {

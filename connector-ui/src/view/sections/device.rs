@@ -1,6 +1,6 @@
 use connector_ipc::{CheckReport, Finding};
 
-use super::super::{Action, Entry, Known, broken, one_line, paragraph};
+use super::super::{Action, Entry, Known, broken, mend, one_line, paragraph};
 use super::{cut, item};
 use crate::texts::Texts;
 
@@ -46,8 +46,7 @@ fn check(check: &CheckReport, texts: &Texts) -> Entry {
     };
     let mut entries = broken(&paragraph(&check.evidence));
     if !check.remedy.is_empty() {
-        let remedy = paragraph(texts.told(&check.remedy));
-        entries.extend(broken(&texts.say_with("mend", [("remedy", remedy.into())])));
+        entries.extend(broken(&mend(&check.remedy, texts)));
     }
     Entry::Submenu {
         id: format!("check-{}", check.id),
