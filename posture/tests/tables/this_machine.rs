@@ -70,8 +70,11 @@ fn a_process_is_seen_while_it_runs() {
 
     let rows = eventually(|| {
         let rows = tables.query(&sql).unwrap();
-        // Between fork and exec it is still a copy of this program.
-        (rows.first()?.value("name") == Some("sleep")).then_some(rows)
+        // Until it has started its program it is a copy of this one, and while it does so it has
+        // its new name before its new command line.
+        let row = rows.first()?;
+        let runs = row.value("name") == Some("sleep") && row.value("cmdline") != Some("");
+        runs.then_some(rows)
     });
 
     assert_eq!(rows[0].value("cmdline"), Some("sleep 600"));
