@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connector_client::{ONE_ANSWER, Replies, Service, ServiceError};
 use connector_ipc::{
-    AccessRequestReport, AccessRequestStatus, DecisionReport, Reply, Request, Status,
+    AccessRequestReport, AccessRequestStatus, BehindReport, DecisionReport, Reply, Request, Status,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -125,6 +125,9 @@ fn without_counters(mut status: Status) -> Status {
     {
         gateway.last_handshake = None;
         gateway.handshake_micros = None;
+        if let Some(BehindReport::Answers { micros }) = &mut gateway.behind {
+            *micros = 0;
+        }
         (gateway.rx_bytes, gateway.tx_bytes) = (0, 0);
     }
     status

@@ -103,6 +103,7 @@ pub(crate) fn site(id: &str, state: GatewayState) -> SiteReport {
             state,
             last_handshake: None,
             handshake_micros: None,
+            behind: None,
             rx_bytes: 0,
             tx_bytes: 0,
         }],

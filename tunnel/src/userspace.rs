@@ -158,6 +158,7 @@ impl Userspace {
                     addresses: plan.addresses.clone(),
                     mtu: self.settings.mtu,
                     keepalive: self.settings.keepalive,
+                    resolvers: site.resolvers.clone(),
                 };
                 if before
                     .get(&site.id)

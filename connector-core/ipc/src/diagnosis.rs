@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::GatewayState;
+use crate::status::{BehindReport, GatewayState};
 
 /// What was examined, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ pub struct GatewayPathReport {
     /// How long the last handshake took, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handshake_micros: Option<u64>,
+    /// What is behind it, if it is in use and that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<BehindReport>,
     /// How long a packet on the way there may be, in bytes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<u32>,

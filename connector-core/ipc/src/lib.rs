@@ -27,10 +27,10 @@ pub use self::policy::{
 };
 pub use self::request::{AccessRequestReport, AccessRequestStatus};
 pub use self::status::{
-    AccessReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState, GrantedReport,
-    Identity, InterceptionReport, Outcome, PostureReport, ProxyReport, RecordsReport, Remedy,
-    ResourceReport, ResourceState, SaidReport, SettingReport, SiteReport, Standing, Status,
-    StepUpReport, TrustLevel, TunnelReport, WorkloadReport,
+    AccessReport, BehindReport, CheckReport, DecisionReport, Finding, GatewayReport, GatewayState,
+    GrantedReport, Identity, InterceptionReport, Outcome, PostureReport, ProxyReport,
+    RecordsReport, Remedy, ResourceReport, ResourceState, SaidReport, SettingReport, SiteReport,
+    Standing, Status, StepUpReport, TrustLevel, TunnelReport, WorkloadReport,
 };
 pub use self::trust::{DelegationReport, ElevationReport};
 

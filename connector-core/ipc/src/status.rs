@@ -182,10 +182,26 @@ pub struct GatewayReport {
     pub last_handshake: Option<String>,
     /// How long that handshake took, in microseconds.
     pub handshake_micros: Option<u64>,
+    /// What is behind it, if that was asked lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<BehindReport>,
     /// Bytes received through it.
     pub rx_bytes: u64,
     /// Bytes sent through it.
     pub tx_bytes: u64,
+}
+
+/// What came of asking a name server behind a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum BehindReport {
+    /// It answers.
+    Answers {
+        /// How long its last answer took, in microseconds.
+        micros: u64,
+    },
+    /// Nothing answers, though the gateway does.
+    Silent,
 }
 
 /// How a gateway is.

@@ -2,7 +2,7 @@
 
 pub(crate) mod convert;
 
-pub(crate) use self::convert::gateway_state;
+pub(crate) use self::convert::{behind, gateway_state};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

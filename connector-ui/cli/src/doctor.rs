@@ -261,6 +261,7 @@ mod tests {
                 address: None,
                 state: GatewayState::Down,
                 handshake_micros: None,
+                behind: None,
                 path_mtu: None,
                 is_narrow: false,
             }],

@@ -2,8 +2,8 @@
 
 use connector_client::{ONE_ANSWER, Service, ServiceError};
 use connector_ipc::{
-    GatewayReport, GatewayState, InterceptionReport, ManagedReport, RecordsReport, Reply, Request,
-    Standing, Status, TrustLevel,
+    BehindReport, GatewayReport, GatewayState, InterceptionReport, ManagedReport, RecordsReport,
+    Reply, Request, Standing, Status, TrustLevel,
 };
 use serde_json::json;
 
@@ -208,9 +208,16 @@ fn handshake(gateway: &GatewayReport, screen: Screen) -> String {
         return "no handshake".into();
     };
     let ago = time::ago(last, screen.now);
-    match gateway.handshake_micros {
+    let shaken = match gateway.handshake_micros {
         Some(took) => format!("handshake {ago} in {}", micros(took)),
         None => format!("handshake {ago}"),
+    };
+    match gateway.behind {
+        Some(BehindReport::Answers { micros: took }) => {
+            format!("{shaken}, end to end in {}", micros(took))
+        }
+        Some(BehindReport::Silent) => format!("{shaken}, nothing behind it answers"),
+        None => shaken,
     }
 }
 
@@ -352,8 +359,8 @@ Identity       Alice <alice@corp.test>
 Session        ends 2026-11-22 18:00:00 UTC (in 8 h 0 min)
 Device         trust high
 Tunnel         100.64.0.2, 1 connection open
-  hq  ● active   hq-1 at 192.0.2.1:51820  handshake 12 s ago in 1.3 ms  ↓ 12.5 MiB, ↑ 1.0 KiB
-      ○ standby  hq-2 at 192.0.2.2:51820  no handshake                  ↓ 0 B, ↑ 0 B
+  hq  ● active   hq-1 at 192.0.2.1:51820  handshake 12 s ago in 1.3 ms, end to end in 2.4 ms  ↓ 12.5 MiB, ↑ 1.0 KiB
+      ○ standby  hq-2 at 192.0.2.2:51820  no handshake                                        ↓ 0 B, ↑ 0 B
 Proxy          127.0.0.1:3128 (HTTP and SOCKS5)
                http://127.0.0.1:3128/proxy.pac (PAC)
 Configuration  version 17
@@ -536,6 +543,7 @@ Service        ztnad 0.1.0
                             state: GatewayState::Active,
                             last_handshake: Some("2026-11-22T09:59:48Z".into()),
                             handshake_micros: Some(1_310),
+                            behind: Some(BehindReport::Answers { micros: 2_400 }),
                             rx_bytes: 13_107_200,
                             tx_bytes: 1_024,
                         },
@@ -545,6 +553,7 @@ Service        ztnad 0.1.0
                             state: GatewayState::Standby,
                             last_handshake: None,
                             handshake_micros: None,
+                            behind: None,
                             rx_bytes: 0,
                             tx_bytes: 0,
                         },

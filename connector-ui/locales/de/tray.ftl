@@ -22,6 +22,7 @@ offline = Was zuletzt vereinbart war, gilt noch.
 offline-left = Was zuletzt vereinbart war, gilt noch { $left }.
 paused-for-good = Geschützte Anwendungen sind nicht erreichbar, bis Sie einschalten.
 paused-until = Schaltet sich um { $time } Uhr selbst ein.
+trouble-behind = „{ $site }“ ist nicht erreichbar: Das Gateway antwortet, dahinter aber nichts.
 trouble-interception = Programme auf diesem Gerät können nicht verbunden werden: { $problem }
 trouble-offline = Der Server Ihrer Firma ist nicht erreichbar. { $holds }
 trouble-records = Entscheidungen können nicht aufgezeichnet oder abgeliefert werden: { $problem }

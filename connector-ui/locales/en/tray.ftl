@@ -22,6 +22,7 @@ offline = What was agreed last still holds.
 offline-left = What was agreed last holds for another { $left }.
 paused-for-good = Protected applications cannot be reached until you switch it on.
 paused-until = It switches itself on at { $time }.
+trouble-behind = “{ $site }” cannot be reached: its gateway answers, but nothing behind it does.
 trouble-interception = Programs on this device cannot be connected: { $problem }
 trouble-offline = Your company's server cannot be reached. { $holds }
 trouble-records = Decisions cannot be recorded or delivered: { $problem }

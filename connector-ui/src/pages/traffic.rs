@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use connector_ipc::{GatewayState, SiteReport};
+use connector_ipc::{BehindReport, GatewayState, SiteReport};
 
 use super::Graph;
 use crate::texts::Texts;
@@ -17,7 +17,7 @@ struct Sample {
     millis: u64,
     received: u64,
     sent: u64,
-    /// Microseconds to the gateway that carries a site's packets and back.
+    /// Microseconds to a site and back.
     delays: BTreeMap<String, u64>,
 }
 
@@ -101,11 +101,14 @@ impl Traffic {
     }
 }
 
+/// Returns how long an answer from the site takes, or at least from its gateway.
 fn delay(site: &SiteReport) -> Option<u64> {
     let mut gateways = site.gateways.iter();
-    gateways
-        .find(|gateway| gateway.state == GatewayState::Active)
-        .and_then(|gateway| gateway.handshake_micros)
+    let gateway = gateways.find(|gateway| gateway.state == GatewayState::Active)?;
+    match gateway.behind {
+        Some(BehindReport::Answers { micros }) => Some(micros),
+        Some(BehindReport::Silent) | None => gateway.handshake_micros,
+    }
 }
 
 fn figures(values: &[Option<u64>], top: u64) -> Vec<Option<f32>> {

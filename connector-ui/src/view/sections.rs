@@ -61,6 +61,9 @@ fn unmet(known: &Known, texts: &Texts) -> String {
 
 fn in_words(known: &Known, texts: &Texts) -> impl Iterator<Item = String> {
     troubles(&known.status).map(|trouble| match trouble {
+        Trouble::Behind(site) => {
+            texts.say_with("trouble-behind", [("site", one_line(site).into())])
+        }
         Trouble::Interception(problem) => texts.say_with(
             "trouble-interception",
             [("problem", one_line(problem).into())],

@@ -1,5 +1,5 @@
 use connector_ipc::{
-    GatewayState, InterceptionReport, ResourceState, SiteReport, Standing, Status,
+    BehindReport, GatewayState, InterceptionReport, ResourceState, SiteReport, Standing, Status,
 };
 
 use super::{Known, Snapshot};
@@ -157,6 +157,8 @@ impl State {
 
 /// What is not as it should be while the connector is connected.
 pub(super) enum Trouble<'a> {
+    /// A gateway of a site answers, and nothing behind it does.
+    Behind(&'a str),
     /// Traffic of programs cannot be taken.
     Interception(&'a str),
     /// Decisions cannot be written or delivered.
@@ -173,9 +175,11 @@ pub(super) fn troubles(status: &Status) -> impl Iterator<Item = Trouble<'_>> {
     let records = status.records.as_ref();
     let records = records.and_then(|records| Some(Trouble::Records(records.problem.as_deref()?)));
     let sites = status.tunnel.sites.iter().filter(|site| is_silent(site));
+    let dead_ends = status.tunnel.sites.iter().filter(|site| is_dead_end(site));
     interception
         .into_iter()
         .chain(sites.map(|site| Trouble::Site(&site.id)))
+        .chain(dead_ends.map(|site| Trouble::Behind(&site.id)))
         .chain(records)
 }
 
@@ -183,6 +187,12 @@ pub(super) fn troubles(status: &Status) -> impl Iterator<Item = Trouble<'_>> {
 pub(super) fn answers(site: &SiteReport) -> bool {
     let mut states = site.gateways.iter().map(|gateway| gateway.state);
     states.any(|state| state == GatewayState::Active)
+}
+
+/// Returns whether a gateway carries the site's packets to where nothing answers.
+fn is_dead_end(site: &SiteReport) -> bool {
+    let mut gateways = site.gateways.iter();
+    gateways.any(|gateway| gateway.behind == Some(BehindReport::Silent))
 }
 
 /// Returns whether no gateway of the site answered when it was last called.

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use connector_ipc::{
-    AccessRequestStatus, Finding, GatewayState, InterceptionReport, ManagedReport, RecordsReport,
-    ResourceState, Standing,
+    AccessRequestStatus, BehindReport, Finding, GatewayState, InterceptionReport, ManagedReport,
+    RecordsReport, ResourceState, Standing,
 };
 
 use super::*;
@@ -560,7 +560,11 @@ fn troubles_are_warnings_as_long_as_something_works() {
         ..RecordsReport::default()
     });
 
-    for known in [interception, records] {
+    let mut dead_end = connected();
+    let gateway = &mut dead_end.status.tunnel.sites[0].gateways[0];
+    gateway.behind = Some(BehindReport::Silent);
+
+    for known in [dead_end, interception, records] {
         assert_eq!(State::of(&running(known)), State::Warning);
     }
 }

@@ -223,6 +223,7 @@ fn wireguard(input: &[u8]) {
         addresses: vec![[10, 0, 0, 1].into()],
         mtu: 1420,
         keepalive: None,
+        resolvers: vec![[10, 0, 0, 53].into()],
     };
     let gateway = catalogue::Gateway {
         id: "gw".into(),

@@ -136,6 +136,7 @@ impl Pair {
             addresses: vec![IpAddr::from(OURS)],
             mtu: MTU,
             keepalive: None,
+            resolvers: Vec::new(),
         };
         let described = Gateway {
             id: GatewayId::from("gw"),

@@ -15,9 +15,11 @@
 //! longer than that, and the first packet after a pause finds a fresh session.
 //! With a keepalive of 25 s this is 400 bytes of datagrams every two minutes, 0.29 MB a day.
 //!
-//! **While somebody watches**, a gateway that was silent for ten seconds is called,
-//! whether the tunnel is to stay open or not: what they see is at most some twelve seconds
-//! old. This is 240 bytes every ten seconds, 2 MB a day, and one handshake for the gateway.
+//! **While somebody watches**, a name server behind the gateway in use is asked every four
+//! seconds, whether the tunnel is to stay open or not, and the gateway is called when there is
+//! no answer: what they see is at most some six seconds old, and true from end to end. This is
+//! 210 bytes every four seconds, 4.5 MB a day. Where a site has no name server, a gateway that
+//! was silent for ten seconds is called.
 //!
 //! **The return to a better gateway** waits until that one has answered for half
 //! a minute and no flow is live, or for five minutes while flows are live: a
@@ -38,6 +40,7 @@
 //! as long as for one that does not answer.
 
 mod choice;
+mod inquiry;
 mod moving;
 mod path;
 mod status;
@@ -52,6 +55,8 @@ use connector_core::network::Prefix;
 use connector_core::time::Moment;
 
 use self::choice::{Phase, RECHECK};
+pub use self::inquiry::Behind;
+use self::inquiry::Inquiry;
 use self::moving::Settling;
 use self::path::Path;
 pub use self::status::{GatewayState, GatewayStatus};
@@ -81,6 +86,7 @@ pub struct Gateways {
     lost: bool,
     recheck_at: Moment,
     settling: Settling,
+    inquiry: Inquiry,
     seed: Seed,
 }
 
@@ -95,6 +101,8 @@ pub struct TunnelConfig {
     pub mtu: usize,
     /// How often an idle tunnel speaks, if at all.
     pub keepalive: Option<Duration>,
+    /// Name servers behind the gateways, which are asked whether the tunnel leads there.
+    pub resolvers: Vec<IpAddr>,
 }
 
 impl Gateways {
@@ -138,6 +146,7 @@ impl Gateways {
             lost: false,
             recheck_at: now + RECHECK,
             settling: Settling::default(),
+            inquiry: Inquiry::new(&config.addresses, &config.resolvers),
             seed,
         };
         machine.start_calling(0, 0, now);
@@ -203,16 +212,19 @@ impl Gateways {
             Phase::Using { path, doubt: None } if watched && !self.can_send() => {
                 self.start_calling(path, 0, now);
             }
+            Phase::Using { .. } if watched => self.ask_behind(now),
             Phase::Using { .. } | Phase::Calling { .. } | Phase::Resting { .. } => {}
         }
     }
 
-    /// Calls every gateway, for somebody who asks which of them answer now: those have a
-    /// [`last_handshake`](GatewayStatus::last_handshake) after this. Nothing else changes.
+    /// Calls every gateway, and asks behind the one in use, for somebody who wants to know what
+    /// answers now: that has a [`last_handshake`](GatewayStatus::last_handshake) after this, and
+    /// something [`behind`](GatewayStatus::behind) it. Nothing else changes.
     pub fn call_all(&mut self, now: Moment) {
         for path in &mut self.paths {
             path.ask(now);
         }
+        self.ask_behind(now);
     }
 
     /// Encrypts the packet in the first `length` bytes of `plain` into `out`;
@@ -261,7 +273,13 @@ impl Gateways {
         };
         let number = self.number_of(index).ok_or(Rejected::UnknownSession)?;
         let path = &mut self.paths[number];
-        let opened = path.peer.open(datagram, from.ip(), out, now)?;
+        let mut opened = path.peer.open(datagram, from.ip(), out, now)?;
+        if let Opened::Packet(packet) = opened
+            && self.inquiry.take(packet, now)
+        {
+            // Which is no more traffic than a keepalive is.
+            opened = Opened::Keepalive;
+        }
 
         path.packet_received(datagram.len(), opened, now);
         let packet = match opened {

@@ -250,8 +250,18 @@ impl Peer {
 
     /// Sends an empty packet, if there is a session to send it in.
     pub fn keep_alive(&mut self, now: Moment) {
-        let mut buffer = [0; HANDSHAKE_INITIATION];
-        if let Ok(length) = self.seal(&mut [], 0, &mut buffer, now) {
+        self.send(&[], now);
+    }
+
+    /// Sends a packet of our own, if there is a session to send it in; one that is longer than
+    /// a handshake message is dropped.
+    pub fn send(&mut self, packet: &[u8], now: Moment) {
+        let (mut plain, mut buffer) = ([0; HANDSHAKE_INITIATION], [0; HANDSHAKE_INITIATION]);
+        let Some(space) = plain.get_mut(..packet.len()) else {
+            return;
+        };
+        space.copy_from_slice(packet);
+        if let Ok(length) = self.seal(&mut plain, packet.len(), &mut buffer, now) {
             push_control(&mut self.control, &buffer[..length]);
         }
     }
@@ -292,7 +302,7 @@ impl Peer {
         self.keys_since
     }
 
-    /// Returns the next handshake message or keepalive to send to the peer.
+    /// Returns the next handshake message, keepalive or packet of our own to send to the peer.
     #[must_use]
     pub fn poll_control(&mut self) -> Option<Control> {
         self.control.pop_front()
@@ -342,7 +352,7 @@ pub enum Opened<'a> {
     Packet(&'a [u8]),
 }
 
-/// A handshake message or keepalive, ready to be sent.
+/// A handshake message, keepalive or short packet of our own, ready to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Control {
     bytes: [u8; HANDSHAKE_INITIATION],

@@ -207,6 +207,7 @@ impl Engine {
                 addresses: plan.addresses.clone(),
                 mtu: usize::from(self.settings.device.mtu),
                 keepalive: self.settings.keepalive,
+                resolvers: wanted.resolvers.clone(),
             };
             let kept = before.iter().position(|site| site.is_for(wanted, &config));
             let site = match kept {

@@ -117,7 +117,9 @@ pub(super) fn changed(before: &[SiteStatus], after: &[SiteStatus]) -> bool {
     let same_gateways = |before: &[GatewayStatus], after: &[GatewayStatus]| {
         before.len() == after.len()
             && before.iter().zip(after).all(|(before, after)| {
-                before.state == after.state && before.last_handshake == after.last_handshake
+                before.state == after.state
+                    && before.last_handshake == after.last_handshake
+                    && before.behind == after.behind
             })
     };
     before.len() != after.len()

@@ -378,7 +378,9 @@ pub(super) struct StartError {
 fn same_but_for_bytes(before: &[GatewayStatus], after: &[GatewayStatus]) -> bool {
     before.len() == after.len()
         && before.iter().zip(after).all(|(before, after)| {
-            before.state == after.state && before.last_handshake == after.last_handshake
+            before.state == after.state
+                && before.last_handshake == after.last_handshake
+                && before.behind == after.behind
         })
 }
 

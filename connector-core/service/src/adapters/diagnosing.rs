@@ -16,7 +16,7 @@ use connector_platform::surroundings::{self, Surroundings};
 use connector_platform::{clock, steering};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use tunnel::userspace::SiteStatus;
-use tunnel_proto::gateways::GatewayStatus;
+use tunnel_proto::gateways::{Behind, GatewayStatus};
 use url::Url;
 
 pub(crate) use self::certificate::signer;
@@ -129,9 +129,16 @@ async fn call_gateways(view: &View) -> Vec<GatewayPathReport> {
     let mut changes = view.tunnel.changes();
     let asked = clock::moment();
     let answers = move |gateway: &GatewayStatus| gateway.last_handshake >= Some(asked);
+    let has_told = move |gateway: &GatewayStatus| {
+        let told_at = gateway.behind.map(|behind| match behind {
+            Behind::Answers { at, .. } | Behind::Silent { at } => Some(at),
+            Behind::Asked { .. } => None,
+        });
+        answers(gateway) && told_at.is_none_or(|at| at >= Some(asked))
+    };
     let all_answer = || {
         let sites = view.tunnel.status();
-        sites.iter().flat_map(|site| &site.gateways).all(answers)
+        sites.iter().flat_map(|site| &site.gateways).all(has_told)
     };
     for _ in 0..CALLS {
         if all_answer() {
@@ -223,6 +230,7 @@ fn path(
             GatewayState::Down
         },
         handshake_micros: gateway.handshake_took.filter(|_| answered).map(micros),
+        behind: crate::view::behind(gateway, clock::moment()).filter(|_| answered),
     }
 }
 
@@ -245,8 +253,8 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Two calls get through a path that loses some packets.
-const CALLS: u32 = 2;
+/// So many questions without an answer are enough to say that nothing is behind a gateway.
+const CALLS: u32 = 3;
 const CALL_LASTS: Duration = Duration::from_millis(1200);
 
 /// Somebody waits for what comes of it.

@@ -8,7 +8,7 @@ use connector_core::identity::Session;
 use connector_core::posture::{Check, Facts, Finding, TrustLevel};
 use connector_core::time::{Moment, Now, WallTime};
 use connector_ipc as ipc;
-use tunnel_proto::gateways::{GatewayState, GatewayStatus};
+use tunnel_proto::gateways::{Behind, GatewayState, GatewayStatus};
 
 use crate::adapters::interception::State;
 
@@ -94,10 +94,27 @@ pub(super) fn gateway(status: &GatewayStatus, now: Now) -> ipc::GatewayReport {
         handshake_micros: status
             .handshake_took
             .map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        behind: behind(status, now.moment),
         rx_bytes: status.received_bytes,
         tx_bytes: status.sent_bytes,
     }
 }
+
+/// Returns what is behind a gateway, if that was asked lately.
+pub(crate) fn behind(status: &GatewayStatus, now: Moment) -> Option<ipc::BehindReport> {
+    let (at, report) = match status.behind? {
+        Behind::Answers { at, took } => {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            (at, ipc::BehindReport::Answers { micros })
+        }
+        Behind::Asked { .. } => return None,
+        Behind::Silent { at } => (at, ipc::BehindReport::Silent),
+    };
+    (now.since(at) < LATELY).then_some(report)
+}
+
+/// Longer than the pause between two questions while somebody watches.
+const LATELY: Duration = Duration::from_secs(30);
 
 pub(super) fn resource(resource: &Resource, state: ipc::ResourceState) -> ipc::ResourceReport {
     let ports = |transport: &str, ranges: &[RangeInclusive<u16>]| -> Vec<String> {

@@ -32,6 +32,7 @@ pub(crate) fn status(standing: Standing) -> Reply {
                     state: GatewayState::Active,
                     last_handshake: Some("2026-11-22T09:59:48Z".into()),
                     handshake_micros: Some(1_310),
+                    behind: None,
                     rx_bytes: 13_107_200,
                     tx_bytes: 1_024,
                 }],

@@ -102,6 +102,7 @@ impl World {
             addresses: vec![inner()],
             mtu: 1420,
             keepalive: Some(Duration::from_secs(25)),
+            resolvers: Vec::new(),
         };
         let client_sites = catalogue
             .sites()

@@ -111,6 +111,15 @@ impl Gateways {
         if checkup.is_some_and(|at| at <= now) {
             used.probe(CALL_GIVES_UP, now);
         }
+        if let Some(asked_at) = self.inquiry.note_missed(now)
+            && !used.heard_since(asked_at)
+        {
+            used.probe(used.patience(DOUBT_AGAIN), now);
+        }
+        if self.watched && self.inquiry.is_due(now) {
+            self.ask_behind(now);
+        }
+        let used = &mut self.paths[path];
         let Some(interval) = self.keepalive else {
             return;
         };
@@ -125,7 +134,7 @@ impl Gateways {
     }
 
     pub(super) fn go_on_doubting(&mut self, path: usize, doubt: Call, now: Moment) {
-        let patience = self.patience(path);
+        let patience = self.paths[path].patience(DOUBT_GIVES_UP);
         if doubt.due(DOUBT_AGAIN, patience) > now {
             return;
         }
@@ -153,17 +162,6 @@ impl Gateways {
         }
     }
 
-    /// Returns how long the gateway in doubt may take to answer.
-    fn patience(&self, path: usize) -> Duration {
-        let took = self.paths[path]
-            .peer
-            .last_handshake()
-            .and_then(|last| last.took);
-        took.map_or(DOUBT_GIVES_UP, |took| {
-            (took * 4).clamp(DOUBT_GIVES_UP, CALL_GIVES_UP * 2)
-        })
-    }
-
     pub(super) fn heard_from(&mut self, number: usize, now: Moment) {
         match self.phase {
             Phase::Calling { .. } | Phase::Resting { .. } => {
@@ -174,7 +172,10 @@ impl Gateways {
             Phase::Using {
                 path,
                 doubt: Some(_),
-            } if path == number => self.phase = Phase::Using { path, doubt: None },
+            } if path == number => {
+                self.phase = Phase::Using { path, doubt: None };
+                self.ask_behind_if_watched(now);
+            }
             Phase::Using { path, doubt: None } if number < path => {
                 let needed = if self.busy { LONG_STEADY } else { STEADY };
                 let preferred = &self.paths[number];
@@ -194,6 +195,24 @@ impl Gateways {
         self.paths[path].taken_into_use(now);
         // Whatever comes back for us has to find this gateway now.
         self.paths[path].keep_alive(now);
+        self.inquiry.forget();
+        self.ask_behind_if_watched(now);
+    }
+
+    fn ask_behind_if_watched(&mut self, now: Moment) {
+        if self.watched {
+            self.ask_behind(now);
+        }
+    }
+
+    /// Asks behind the gateway in use whether the tunnel leads there.
+    pub(super) fn ask_behind(&mut self, now: Moment) {
+        let Phase::Using { path, doubt: None } = self.phase else {
+            return;
+        };
+        if let Some(question) = self.inquiry.ask(&mut self.seed, now) {
+            self.paths[path].send(&question, now);
+        }
     }
 
     /// Calls the gateways before the one in use from time to time; their
@@ -218,10 +237,10 @@ impl Gateways {
 
     /// Returns how long a gateway in use may be silent before it is called to see whether it is there.
     fn longest_silence(&self) -> Option<Duration> {
-        if self.watched {
+        if self.watched && !self.inquiry.can_ask() {
             return Some(WATCHED_SILENCE);
         }
-        self.keepalive.map(|_| SILENCE)
+        self.stays_open().then_some(SILENCE)
     }
 
     fn rechecks(&self) -> bool {
@@ -241,7 +260,7 @@ impl Gateways {
             Phase::Using {
                 path,
                 doubt: Some(doubt),
-            } => Some(doubt.due(DOUBT_AGAIN, self.patience(path))),
+            } => Some(doubt.due(DOUBT_AGAIN, self.paths[path].patience(DOUBT_GIVES_UP))),
             Phase::Using { path, doubt: None } => {
                 let path = &self.paths[path];
                 let keepalive = self
@@ -255,6 +274,7 @@ impl Gateways {
                     keepalive,
                     checkup,
                     recheck,
+                    self.inquiry.due(self.watched),
                 ]
                 .into_iter()
                 .flatten()
@@ -287,7 +307,7 @@ impl Call {
 /// Three calls find a gateway through a path that loses every second packet,
 /// and an application that waits at most five seconds still gets to the next.
 const CALL_AGAIN: Duration = Duration::from_millis(500);
-const CALL_GIVES_UP: Duration = Duration::from_millis(1500);
+pub(super) const CALL_GIVES_UP: Duration = Duration::from_millis(1500);
 
 /// A gateway in doubt has talked to us a second ago, so it is given less time.
 pub(super) const DOUBT_AGAIN: Duration = Duration::from_millis(400);

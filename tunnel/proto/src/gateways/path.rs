@@ -5,7 +5,8 @@ use connector_core::catalogue::{Endpoint, Gateway, GatewayId};
 use connector_core::name::DomainName;
 use connector_core::time::Moment;
 
-use super::{GatewayState, GatewayStatus, JITTER};
+use super::choice::CALL_GIVES_UP;
+use super::{Behind, GatewayState, GatewayStatus, JITTER};
 use crate::noise::{Control, KEYS_END, Opened, Peer, PeerConfig, SessionIndex};
 use crate::random::Seed;
 
@@ -118,8 +119,13 @@ impl Path {
     }
 
     pub(super) fn keep_alive(&mut self, now: Moment) {
+        self.send(&[], now);
+    }
+
+    /// Sends a short packet of our own, which is no more traffic than a keepalive is.
+    pub(super) fn send(&mut self, packet: &[u8], now: Moment) {
         self.last_sent = Some(now);
-        self.peer.keep_alive(now);
+        self.peer.send(packet, now);
     }
 
     /// Asks for the address that the gateway's name has, unless that was asked
@@ -232,6 +238,12 @@ impl Path {
         self.expect_nothing();
     }
 
+    /// Returns how long the gateway may take to answer a call, `least` if its way is short.
+    pub(super) fn patience(&self, least: Duration) -> Duration {
+        let took = self.peer.last_handshake().and_then(|last| last.took);
+        took.map_or(least, |took| (took * 4).clamp(least, CALL_GIVES_UP * 2))
+    }
+
     pub(super) fn heard_since(&self, since: Moment) -> bool {
         self.last_received.is_some_and(|last| last >= since)
     }
@@ -285,7 +297,7 @@ impl Path {
         Some(control)
     }
 
-    pub(super) fn status(&self, state: GatewayState) -> GatewayStatus {
+    pub(super) fn status(&self, state: GatewayState, behind: Option<Behind>) -> GatewayStatus {
         let handshake = self.peer.last_handshake();
         GatewayStatus {
             id: self.id.clone(),
@@ -294,6 +306,7 @@ impl Path {
             state,
             last_handshake: handshake.map(|handshake| handshake.at),
             handshake_took: handshake.and_then(|handshake| handshake.took),
+            behind,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
         }

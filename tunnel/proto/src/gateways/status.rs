@@ -4,9 +4,9 @@ use std::time::Duration;
 use connector_core::catalogue::{Endpoint, GatewayId};
 use connector_core::time::Moment;
 
-use super::Gateways;
 use super::choice::Phase;
 use super::path::Path;
+use super::{Behind, Gateways};
 
 /// How one gateway is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct GatewayStatus {
     /// How long the last handshake that we started took: one round trip and
     /// the gateway's thinking.
     pub handshake_took: Option<Duration>,
+    /// What came of asking behind it; none unless it is in use, and somebody watched.
+    pub behind: Option<Behind>,
     /// Bytes of datagrams received from it.
     pub received_bytes: u64,
     /// Bytes of datagrams sent to it.
@@ -50,7 +52,12 @@ impl Gateways {
         self.paths
             .iter()
             .enumerate()
-            .map(|(number, path)| path.status(self.state_of(number, path)))
+            .map(|(number, path)| {
+                let state = self.state_of(number, path);
+                let is_in_use = state == GatewayState::InUse;
+                let behind = self.inquiry.report().filter(|_| is_in_use);
+                path.status(state, behind)
+            })
             .collect()
     }
 

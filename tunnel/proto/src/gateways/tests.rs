@@ -1,10 +1,13 @@
 mod idle;
 mod moving;
+mod watched;
 
 use connector_core::catalogue::{Endpoint, GatewayId};
 
 use super::*;
+use crate::dns::Query;
 use crate::noise::Responder;
+use crate::packet::{Headers, udp_packet};
 use crate::reach::{Admission, Reach};
 
 #[test]
@@ -206,7 +209,7 @@ fn no_timeout_lies_in_the_past_once_it_was_handled() {
     }
 }
 
-/// A device, its gateways, and an echo behind them, on a clock that jumps.
+/// A device, its gateways, and an echo and a name server behind them, on a clock that jumps.
 struct World {
     machine: Gateways,
     /// Where each gateway listens now.
@@ -219,6 +222,10 @@ struct World {
     responders: Vec<Responder>,
     alive: Vec<bool>,
     replies: bool,
+    /// Whether the name server answers, and how many questions came to it.
+    serves: bool,
+    questions: usize,
+    last_question: Vec<u8>,
     wanted: bool,
     busy: bool,
     now: Moment,
@@ -236,10 +243,14 @@ impl World {
     }
 
     fn with_gateways(gateways: &[Gateway], keepalive: Option<Duration>) -> Self {
+        Self::with_config(gateways, &config(keepalive))
+    }
+
+    fn with_config(gateways: &[Gateway], config: &TunnelConfig) -> Self {
         let now = Moment::from_boot(Duration::from_secs(1000));
         let count = u8::try_from(gateways.len()).unwrap();
         Self {
-            machine: Gateways::new(&config(keepalive), gateways, Seed::new(7), now),
+            machine: Gateways::new(config, gateways, Seed::new(7), now),
             listens: (0..count).map(address).collect(),
             us: "198.51.100.1:4000".parse().unwrap(),
             heard_us: vec!["198.51.100.1:4000".parse().unwrap(); usize::from(count)],
@@ -247,6 +258,9 @@ impl World {
             responders: (0..count).map(responder).collect(),
             alive: vec![true; usize::from(count)],
             replies: true,
+            serves: true,
+            questions: 0,
+            last_question: Vec::new(),
             wanted: false,
             busy: false,
             now,
@@ -296,9 +310,9 @@ impl World {
         if received.is_ok() {
             self.heard_us[number] = self.us;
         }
-        let answer = match received {
-            Ok(received) => matches!(received.opened, Opened::Packet(_)),
-            Err(_) => false,
+        let packet = match received.map(|received| received.opened) {
+            Ok(Opened::Packet(packet)) => packet.to_vec(),
+            Ok(_) | Err(_) => Vec::new(),
         };
         while let Some((_, control)) = responder.poll_control() {
             self.wire_bytes += control.as_bytes().len();
@@ -306,10 +320,18 @@ impl World {
                 .machine
                 .handle_datagram(control.as_bytes(), to, &mut out, self.now);
         }
-        if answer && self.replies {
+        let arrived = !packet.is_empty();
+        if let Some(answer) = answer_of_server(&packet) {
+            self.questions += 1;
+            self.last_question = packet;
+            if self.serves {
+                let taken = self.receive_packet(number, &answer);
+                assert!(!taken, "nobody else asked");
+            }
+        } else if arrived && self.replies {
             self.receive_from(number);
         }
-        answer
+        arrived
     }
 
     /// Sends a packet that wants an answer; returns whether it arrived.
@@ -329,21 +351,27 @@ impl World {
     }
 
     fn receive_from(&mut self, number: usize) {
-        let mut plain = packet([10, 9, 0, 1], [10, 1, 0, 2]);
-        let (mut wire, mut out) = ([0; 2048], [0; 2048]);
+        let taken = self.receive_packet(number, &packet([10, 9, 0, 1], [10, 1, 0, 2])[..PACKET]);
+        assert!(taken || self.heard_us[number] != self.us);
+    }
+
+    /// Receives a packet through a gateway; returns whether it is for others than the machine.
+    fn receive_packet(&mut self, number: usize, packet: &[u8]) -> bool {
+        let (mut plain, mut wire, mut out) = ([0; 2048], [0; 2048], [0; 2048]);
+        plain[..packet.len()].copy_from_slice(packet);
         let to = IpAddr::from([10, 1, 0, 2]);
         let (_, length) = self.responders[number]
-            .seal(&mut plain, PACKET, to, &mut wire, self.now)
+            .seal(&mut plain, packet.len(), to, &mut wire, self.now)
             .unwrap();
         if self.heard_us[number] != self.us {
-            return;
+            return false;
         }
         self.wire_bytes += length;
         let from = self.listens[number];
         let opened = self
             .machine
             .handle_datagram(&wire[..length], from, &mut out, self.now);
-        assert!(opened.unwrap().is_some());
+        opened.unwrap().is_some()
     }
 
     fn state_of(&self, number: usize) -> GatewayState {
@@ -364,6 +392,7 @@ fn config(keepalive: Option<Duration>) -> TunnelConfig {
         addresses: vec![[10, 1, 0, 2].into()],
         mtu: 1420,
         keepalive,
+        resolvers: vec![SERVER.into()],
     }
 }
 
@@ -423,6 +452,17 @@ fn strict_responder(number: u8) -> Responder {
     responder
 }
 
+/// Returns what the name server says, if it is asked.
+fn answer_of_server(packet: &[u8]) -> Option<Vec<u8>> {
+    let ends = Headers::parse(packet)?.ends()?;
+    if ends.destination != SocketAddr::from((SERVER, 53)) {
+        return None;
+    }
+    let query = Query::decode(&packet[28..])?;
+    let answer = query.encode_answer(Some(&[[127, 0, 0, 1].into()]));
+    Some(udp_packet(ends.destination, ends.source, &answer))
+}
+
 fn packet(source: [u8; 4], destination: [u8; 4]) -> [u8; 64] {
     let mut packet = [0; 64];
     packet[..12].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
@@ -445,3 +485,6 @@ fn millis(millis: u64) -> Duration {
 }
 
 const PACKET: usize = 28;
+
+/// A name server behind the gateways.
+const SERVER: [u8; 4] = [10, 9, 0, 53];

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use connector_core::network::Prefix;
 use connector_ipc::{
-    Condition, ExaminedReport, Finding, GatewayPathReport, GatewayState, InterceptionReport,
-    ManagedReport, NetworkReport, PostureReport, Standing, Status,
+    BehindReport, Condition, ExaminedReport, Finding, GatewayPathReport, GatewayState,
+    InterceptionReport, ManagedReport, NetworkReport, PostureReport, Standing, Status,
 };
 use connector_platform::sealing::Keeper;
 use connector_platform::surroundings::{Host, Surroundings};
@@ -282,6 +282,10 @@ fn gateway(path: &GatewayPathReport) -> ExaminedReport {
     // One that answers has told how long that took.
     let took = path.handshake_micros.unwrap_or_default().div_ceil(1000);
     match (path.state, path.address) {
+        (GatewayState::Active, _) if path.behind == Some(BehindReport::Silent) => about.problem(
+            format!("{at} answers over UDP, but nothing behind it does."),
+            "The gateway is cut off from its own network, or the site's name servers are down. Tell your administrator.",
+        ),
         (GatewayState::Active, _) => about.good(format!("{at} answers over UDP in {took} ms.")),
         (GatewayState::Standby, _) => about.good(format!("{at} answers over UDP in {took} ms, and is not needed now.")),
         (GatewayState::Connecting, _) => about.unknown(&format!("{at} is being called.")),

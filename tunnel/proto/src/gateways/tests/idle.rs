@@ -56,47 +56,6 @@ fn a_gateway_that_dies_while_idle_is_not_called_alive_for_long() {
 }
 
 #[test]
-fn a_gateway_that_dies_while_somebody_watches_is_not_called_alive_for_longer_than_that() {
-    for keepalive in [None, Some(KEEPALIVE)] {
-        let mut world = match keepalive {
-            Some(keepalive) => World::with_keepalive(1, keepalive),
-            None => World::new(1),
-        };
-        world.run_for(Duration::from_secs(300));
-        world.machine.set_watched(true, world.now);
-        world.run_for(Duration::from_secs(60));
-        assert_eq!(world.state_of(0), GatewayState::InUse);
-
-        world.alive[0] = false;
-        world.run_for(Duration::from_secs(12));
-        assert_ne!(world.state_of(0), GatewayState::InUse);
-        world.run_for(Duration::from_secs(3));
-        assert_eq!(world.state_of(0), GatewayState::Silent);
-
-        world.alive[0] = true;
-        world.run_for(Duration::from_secs(6));
-        assert_eq!(world.state_of(0), GatewayState::InUse);
-    }
-}
-
-#[test]
-fn watching_costs_one_handshake_in_ten_seconds_and_none_when_it_ends() {
-    let mut world = World::new(1);
-    world.run_for(millis(10));
-    world.machine.set_watched(true, world.now);
-    let before = world.initiations;
-
-    world.run_for(Duration::from_secs(600));
-    let watched = world.initiations - before;
-    world.machine.set_watched(false, world.now);
-    let before = world.sent;
-    world.run_for(Duration::from_secs(600));
-
-    assert!((55..=60).contains(&watched), "{watched} handshakes");
-    assert!(world.sent <= before + 1, "the last answer may be under way");
-}
-
-#[test]
 fn packets_go_on_while_an_idle_gateway_is_probed() {
     let mut world = World::with_keepalive(1, KEEPALIVE);
     world.run_for(millis(10));

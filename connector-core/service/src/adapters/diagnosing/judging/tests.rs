@@ -215,6 +215,23 @@ fn a_gateway_that_is_silent_and_one_whose_name_is_unknown_have_other_cures() {
 }
 
 #[test]
+fn a_gateway_that_answers_but_leads_nowhere_is_a_problem() {
+    let behind = |behind| {
+        gateway(&GatewayPathReport {
+            behind,
+            ..path(GatewayState::Active)
+        })
+    };
+
+    let silent = behind(Some(BehindReport::Silent));
+    assert_eq!(silent.condition, Condition::Problem);
+    assert!(silent.finding.contains("nothing behind it"), "{silent:?}");
+    for unknown_or_well in [None, Some(BehindReport::Answers { micros: 1 })] {
+        assert_eq!(behind(unknown_or_well).condition, Condition::Good);
+    }
+}
+
+#[test]
 fn a_way_for_short_packets_and_colliding_networks_and_other_tunnels_are_told() {
     let short = GatewayPathReport {
         path_mtu: Some(1300),
@@ -291,6 +308,7 @@ fn path(state: GatewayState) -> GatewayPathReport {
         address: Some("192.0.2.1:51820".parse().unwrap()),
         state,
         handshake_micros: Some(1_200),
+        behind: None,
         path_mtu: Some(1500),
         is_narrow: false,
     }

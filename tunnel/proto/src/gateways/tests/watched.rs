@@ -1,0 +1,209 @@
+//! Tunnels that somebody looks at.
+
+use super::*;
+
+#[test]
+fn a_gateway_that_dies_while_somebody_watches_is_not_called_alive_for_longer_than_that() {
+    for (config, noticed, silent) in [
+        (config(None), 5300, 7800),
+        (config(KEEPALIVE), 5300, 7800),
+        (without_servers(None), 12_000, 15_000),
+        (without_servers(KEEPALIVE), 12_000, 15_000),
+    ] {
+        let mut world = World::with_config(&gateways(1), &config);
+        world.run_for(Duration::from_secs(300));
+        world.machine.set_watched(true, world.now);
+        world.run_for(Duration::from_secs(60));
+        assert_eq!(world.state_of(0), GatewayState::InUse);
+
+        world.alive[0] = false;
+        world.run_for(millis(noticed));
+        assert_ne!(world.state_of(0), GatewayState::InUse);
+        world.run_for(millis(silent - noticed));
+        assert_eq!(world.state_of(0), GatewayState::Silent);
+
+        world.alive[0] = true;
+        world.run_for(Duration::from_secs(6));
+        assert_eq!(world.state_of(0), GatewayState::InUse);
+    }
+}
+
+#[test]
+fn watching_costs_a_question_every_four_seconds_and_nothing_when_it_ends() {
+    let mut world = World::new(1);
+    world.run_for(millis(10));
+    world.machine.set_watched(true, world.now);
+    let (asked, called, bytes) = (world.questions, world.initiations, world.wire_bytes);
+
+    world.run_for(Duration::from_secs(600));
+    let asked = world.questions - asked;
+    let called = world.initiations - called;
+    let bytes = world.wire_bytes - bytes;
+    world.machine.set_watched(false, world.now);
+    let before = world.sent;
+    world.run_for(Duration::from_secs(600));
+
+    assert!((148..=152).contains(&asked), "{asked} questions");
+    assert!(called <= 5, "{called} handshakes, for fresh keys");
+    assert!(bytes / asked <= 230, "{} bytes for each", bytes / asked);
+    assert!(world.sent <= before + 1, "the last answer may be under way");
+}
+
+#[test]
+fn where_nobody_can_be_asked_watching_costs_one_handshake_in_ten_seconds() {
+    let mut world = World::with_config(&gateways(1), &without_servers(None));
+    world.run_for(millis(10));
+    world.machine.set_watched(true, world.now);
+    let before = world.initiations;
+
+    world.run_for(Duration::from_secs(600));
+    let watched = world.initiations - before;
+    world.machine.set_watched(false, world.now);
+    let before = world.sent;
+    world.run_for(Duration::from_secs(600));
+
+    assert!((55..=60).contains(&watched), "{watched} handshakes");
+    assert!(world.sent <= before + 1, "the last answer may be under way");
+}
+
+#[test]
+fn a_gateway_that_leads_nowhere_is_in_use_and_known_to() {
+    let mut world = World::new(1);
+    world.machine.set_watched(true, world.now);
+    world.run_for(Duration::from_secs(10));
+    assert!(world.answers());
+
+    world.serves = false;
+    world.run_for(Duration::from_secs(8));
+    assert_eq!(world.state_of(0), GatewayState::InUse);
+    assert!(world.machine.can_send());
+    assert!(world.is_silent());
+
+    let (asked, called) = (world.questions, world.initiations);
+    world.run_for(Duration::from_secs(100));
+    assert!((9..=11).contains(&(world.questions - asked)));
+    assert!(world.initiations - called <= 11);
+    assert_eq!(world.state_of(0), GatewayState::InUse);
+
+    world.serves = true;
+    world.run_for(Duration::from_secs(11));
+    assert!(world.answers());
+}
+
+#[test]
+fn packets_from_anywhere_behind_show_that_the_gateway_leads_there() {
+    let mut world = World::new(1);
+    world.serves = false;
+    world.machine.set_watched(true, world.now);
+
+    for _ in 0..200 {
+        world.run_for(millis(500));
+        world.receive();
+        assert!(world.machine.can_send());
+    }
+
+    let behind = world.behind();
+    assert!(matches!(behind, Some(Behind::Asked { .. })), "{behind:?}");
+}
+
+#[test]
+fn a_late_answer_counts() {
+    let mut world = World::new(1);
+    world.serves = false;
+    world.machine.set_watched(true, world.now);
+    world.run_for(Duration::from_secs(60));
+    assert!(world.is_silent());
+
+    world.serves = true;
+    let Some(Behind::Silent { at }) = world.behind() else {
+        panic!("nothing answers")
+    };
+    let question = world.last_question.clone();
+    world.run_for(millis(100));
+    let answer = answer_of_server(&question).unwrap();
+
+    assert!(!world.receive_packet(0, &answer));
+    let (took, at) = (world.now.since(at), world.now);
+    assert_eq!(world.behind(), Some(Behind::Answers { at, took }));
+}
+
+#[test]
+fn only_the_answer_is_kept_from_programs() {
+    let mut world = World::new(1);
+    world.serves = false;
+    world.run_for(millis(10));
+    world.machine.set_watched(true, world.now);
+    world.run_for(millis(10));
+    let answer = answer_of_server(&world.last_question).unwrap();
+    let changed = |at: usize| {
+        let mut other = answer.clone();
+        other[at] ^= 1;
+        other
+    };
+
+    // Another server, another port of ours, another number.
+    for at in [15, 23, 28] {
+        assert!(world.receive_packet(0, &changed(at)), "byte {at}");
+    }
+    assert!(!world.receive_packet(0, &answer));
+    assert!(world.receive_packet(0, &answer), "it was answered before");
+}
+
+#[test]
+fn who_asks_without_watching_learns_what_is_behind() {
+    let mut world = World::new(1);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.behind(), None);
+
+    let at = world.now;
+    world.machine.call_all(at);
+    world.run_for(millis(100));
+    let behind = world.behind();
+    let sent = world.sent;
+    world.run_for(Duration::from_secs(600));
+
+    let took = Duration::ZERO;
+    assert_eq!(behind, Some(Behind::Answers { at, took }));
+    assert_eq!(world.sent, sent);
+}
+
+#[test]
+fn what_is_behind_another_gateway_is_asked_anew() {
+    let mut world = World::new(2);
+    world.machine.set_watched(true, world.now);
+    world.run_for(Duration::from_secs(60));
+
+    world.alive[0] = false;
+    world.serves = false;
+    world.run_for(millis(6500));
+    assert_eq!(world.in_use(), Some(1));
+    assert!(!world.answers() && !world.is_silent(), "not known yet");
+    world.run_for(Duration::from_secs(5));
+
+    assert!(world.is_silent());
+    assert_eq!(world.machine.status()[0].behind, None);
+}
+
+impl World {
+    fn behind(&self) -> Option<Behind> {
+        let used = self.in_use()?;
+        self.machine.status()[used].behind
+    }
+
+    fn answers(&self) -> bool {
+        matches!(self.behind(), Some(Behind::Answers { .. }))
+    }
+
+    fn is_silent(&self) -> bool {
+        matches!(self.behind(), Some(Behind::Silent { .. }))
+    }
+}
+
+fn without_servers(keepalive: Option<Duration>) -> TunnelConfig {
+    TunnelConfig {
+        resolvers: Vec::new(),
+        ..config(keepalive)
+    }
+}
+
+const KEEPALIVE: Option<Duration> = Some(Duration::from_secs(25));
