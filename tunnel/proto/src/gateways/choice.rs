@@ -113,10 +113,11 @@ impl Gateways {
         }
         if let Some(asked_at) = self.inquiry.note_missed(now)
             && !used.heard_since(asked_at)
+            && !used.is_called()
         {
-            used.probe(used.patience(DOUBT_AGAIN), now);
+            used.probe(used.patience(CALL_GIVES_UP), now);
         }
-        if self.watched && self.inquiry.is_due(now) {
+        if self.asks_again() && self.inquiry.is_due(now) {
             self.ask_behind(now);
         }
         let used = &mut self.paths[path];
@@ -174,7 +175,10 @@ impl Gateways {
                 doubt: Some(_),
             } if path == number => {
                 self.phase = Phase::Using { path, doubt: None };
-                self.ask_behind_if_watched(now);
+                self.ask_behind_if_wanted(now);
+            }
+            Phase::Using { path, doubt: None } if path == number && self.owes_inquiry => {
+                self.ask_behind(now);
             }
             Phase::Using { path, doubt: None } if number < path => {
                 let needed = if self.busy { LONG_STEADY } else { STEADY };
@@ -196,20 +200,25 @@ impl Gateways {
         // Whatever comes back for us has to find this gateway now.
         self.paths[path].keep_alive(now);
         self.inquiry.forget();
-        self.ask_behind_if_watched(now);
+        self.ask_behind_if_wanted(now);
     }
 
-    fn ask_behind_if_watched(&mut self, now: Moment) {
-        if self.watched {
+    /// Asks behind the gateway in use after something about it changed.
+    pub(super) fn ask_behind_if_wanted(&mut self, now: Moment) {
+        if self.watched || self.owes_inquiry {
             self.ask_behind(now);
         }
     }
 
-    /// Asks behind the gateway in use whether the tunnel leads there.
+    /// Asks behind the gateway in use whether the tunnel leads there, as soon as it can be.
     pub(super) fn ask_behind(&mut self, now: Moment) {
+        self.owes_inquiry = !self.can_send();
         let Phase::Using { path, doubt: None } = self.phase else {
             return;
         };
+        if self.owes_inquiry {
+            return;
+        }
         if let Some(question) = self.inquiry.ask(&mut self.seed, now) {
             self.paths[path].send(&question, now);
         }
@@ -229,6 +238,11 @@ impl Gateways {
             preferred.look_up(LOOKUP_AGAIN, now);
             preferred.recheck(RECHECK * 2, now);
         }
+    }
+
+    /// Returns whether what is behind the gateway is asked from time to time.
+    fn asks_again(&self) -> bool {
+        self.watched && !self.owes_inquiry
     }
 
     fn stays_open(&self) -> bool {
@@ -274,7 +288,7 @@ impl Gateways {
                     keepalive,
                     checkup,
                     recheck,
-                    self.inquiry.due(self.watched),
+                    self.inquiry.due(self.asks_again()),
                 ]
                 .into_iter()
                 .flatten()

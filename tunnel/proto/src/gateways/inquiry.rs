@@ -7,7 +7,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use connector_core::name::DomainName;
 use connector_core::time::Moment;
 
 use crate::dns::{Query, RecordKind};
@@ -20,11 +19,18 @@ pub(super) struct Inquiry {
     /// An address of ours and a name server, both of one IP version.
     ways: Vec<(IpAddr, IpAddr)>,
     next_way: usize,
-    last: Option<Question>,
-    /// Questions in a row that had no answer in time.
+    /// The last questions without an answer; a late one says how long the way is.
+    open: Vec<Question>,
+    last_asked: Option<Moment>,
+    /// Whether the last question may still be answered in time.
+    waits: bool,
+    /// Questions in a row that had no answer in time, and when that was seen last.
     missed: u32,
+    missed_at: Moment,
     /// When the last answer came, and how long it took.
     answered: Option<(Moment, Duration)>,
+    /// When anything else came from behind the gateway.
+    heard: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -33,15 +39,6 @@ struct Question {
     to: SocketAddr,
     id: u16,
     at: Moment,
-    fate: Fate,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Answered,
-    /// It had no answer in time; a late one counts still.
-    Missed,
-    Waiting,
 }
 
 /// What came of asking behind a gateway.
@@ -67,27 +64,32 @@ pub enum Behind {
 }
 
 impl Inquiry {
-    pub(super) fn new(addresses: &[IpAddr], servers: &[IpAddr]) -> Self {
-        let way_to = |server: &IpAddr| {
-            let ours = addresses
-                .iter()
-                .find(|ours| ours.is_ipv4() == server.is_ipv4())?;
-            Some((*ours, *server))
+    pub(super) fn new(addresses: &[IpAddr], servers: impl Iterator<Item = IpAddr>) -> Self {
+        let way_to = |server: IpAddr| {
+            let is_alike = |ours: &&IpAddr| ours.is_ipv4() == server.is_ipv4();
+            Some((*addresses.iter().find(is_alike)?, server))
         };
         Self {
-            ways: servers.iter().filter_map(way_to).collect(),
+            ways: servers.filter_map(way_to).collect(),
             next_way: 0,
-            last: None,
+            open: Vec::new(),
+            last_asked: None,
+            waits: false,
             missed: 0,
+            missed_at: Moment::default(),
             answered: None,
+            heard: None,
         }
     }
 
-    /// Starts anew behind another gateway.
+    /// Starts anew: behind another gateway, or on another way there.
     pub(super) fn forget(&mut self) {
-        self.last = None;
+        self.open.clear();
+        self.last_asked = None;
+        self.waits = false;
         self.missed = 0;
         self.answered = None;
+        self.heard = None;
     }
 
     /// Returns whether there is anybody to ask.
@@ -98,94 +100,94 @@ impl Inquiry {
     /// Returns the next question as a packet, if there is anybody to ask; none while the answer
     /// to the last one may still come in time.
     pub(super) fn ask(&mut self, seed: &mut Seed, now: Moment) -> Option<Vec<u8>> {
+        let is_old = |asked: Moment| now.since(asked) > STALE;
+        if self.last_asked.is_some_and(is_old) {
+            self.forget();
+        }
         self.note_missed(now);
-        let waits = |last: &Question| last.fate == Fate::Waiting;
-        if self.last.as_ref().is_some_and(waits) {
+        if self.waits {
             return None;
         }
         if self.missed > 0 {
             self.next_way += 1;
         }
         let (ours, server) = *self.ways.get(self.next_way % self.ways.len().max(1))?;
-        // A server answers for this name itself, and shortly (RFC 6761, section 6.3).
-        let name: DomainName = "localhost".parse().ok()?;
         let [a, b, c, d, ..] = seed.draw().to_le_bytes();
-        let query = Query {
-            id: u16::from_le_bytes([a, b]),
-            name,
-            kind: RecordKind::A,
-        };
         let question = Question {
             from: SocketAddr::new(ours, u16::from_le_bytes([c, d]) | HIGH_PORTS),
             to: SocketAddr::new(server, DNS_PORT),
-            id: query.id,
+            id: u16::from_le_bytes([a, b]),
             at: now,
-            fate: Fate::Waiting,
         };
-        let packet = udp_packet(question.from, question.to, &query.encode());
-        self.last = Some(question);
+        let packet = udp_packet(question.from, question.to, &question.message()?);
+        self.last_asked = Some(now);
+        self.waits = true;
+        self.open.retain(|open| now.since(open.at) < LATEST_ANSWER);
+        self.open.push(question);
         Some(packet)
     }
 
-    /// Takes note of a packet from behind the gateway; returns whether it is the answer, which
+    /// Takes note of a packet from behind the gateway; returns whether it is an answer, which
     /// is for nobody else.
     pub(super) fn take(&mut self, packet: &[u8], now: Moment) -> bool {
-        let Some(last) = &mut self.last else {
-            return false;
-        };
-        if last.fate == Fate::Answered && self.missed == 0 {
+        if self.open.is_empty() {
+            self.heard = Some(now);
             return false;
         }
         let Some(headers) = Headers::parse(packet) else {
             return false;
         };
         if matches!(headers.kind, Kind::Error { .. }) {
-            // Which may well be the gateway's own.
+            // Which may well be the gateway's own, about our question.
             return false;
         }
+        let is_answer = |open: &Question| open.is_answered_by(packet, &headers);
+        let Some(at) = self.open.iter().position(is_answer) else {
+            self.heard = Some(now);
+            return false;
+        };
+        let question = self.open.swap_remove(at);
         self.missed = 0;
-        if last.fate == Fate::Answered || !last.is_answered_by(packet, &headers) {
-            return false;
-        }
-        last.fate = Fate::Answered;
-        self.answered = Some((now, now.since(last.at)));
+        self.answered = Some((now, now.since(question.at)));
+        self.waits &= self.last_asked != Some(question.at);
         true
     }
 
     /// Notes that the last question was not answered in time, if so; returns when it was asked.
     pub(super) fn note_missed(&mut self, now: Moment) -> Option<Moment> {
-        let patience = self.patience();
-        let last = self.last.as_mut()?;
-        if last.fate != Fate::Waiting || now < last.at + patience {
+        let asked = self.last_asked.filter(|_| self.waits)?;
+        if now < asked + self.patience() {
             return None;
         }
-        last.fate = Fate::Missed;
+        self.waits = false;
         self.missed += 1;
-        Some(last.at)
+        self.missed_at = now;
+        Some(asked)
     }
 
     /// Returns when there is something to do: to ask again if somebody is `watching`, or to note
     /// that there was no answer.
     pub(super) fn due(&self, watching: bool) -> Option<Moment> {
-        let last = self.last.as_ref()?;
-        match last.fate {
-            Fate::Waiting => Some(last.at + self.patience()),
-            Fate::Answered | Fate::Missed => watching.then(|| last.at + self.pause()),
+        let asked = self.last_asked?;
+        if self.waits {
+            return Some(asked + self.patience());
         }
+        watching.then(|| asked + self.pause())
     }
 
     /// Returns whether to ask again.
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        let is_over = |last: &Question| last.fate != Fate::Waiting;
-        self.last.as_ref().is_some_and(is_over) && self.due(true).is_some_and(|due| due <= now)
+        !self.waits && self.due(true).is_some_and(|due| due <= now)
     }
 
     pub(super) fn report(&self) -> Option<Behind> {
-        let asked_at = self.last.as_ref()?.at;
+        let asked = self.last_asked?;
+        let is_heard = |heard: Moment| self.missed_at.since(heard) < HEARD_LATELY;
+        let is_silent = self.missed >= SILENT_AFTER && !self.heard.is_some_and(is_heard);
         Some(match self.answered {
-            _ if self.missed >= SILENT_AFTER => Behind::Silent { at: asked_at },
+            _ if is_silent => Behind::Silent { at: self.missed_at },
             Some((at, took)) => Behind::Answers { at, took },
-            None => Behind::Asked { at: asked_at },
+            None => Behind::Asked { at: asked },
         })
     }
 
@@ -207,6 +209,19 @@ impl Inquiry {
 }
 
 impl Question {
+    /// Asks for what every server answers itself, and shortly (RFC 6761, section 6.3), and does
+    /// not have it ask others.
+    fn message(&self) -> Option<Vec<u8>> {
+        let query = Query {
+            id: self.id,
+            name: "localhost".parse().ok()?,
+            kind: RecordKind::A,
+        };
+        let mut message = query.encode();
+        *message.get_mut(2)? &= !RECURSION_DESIRED;
+        Some(message)
+    }
+
     fn is_answered_by(&self, packet: &[u8], headers: &Headers) -> bool {
         let Kind::Udp {
             source,
@@ -237,8 +252,20 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(3);
 /// One in a hundred packets may get lost on the way, and the next one as well.
 const SILENT_AFTER: u32 = 3;
 
+/// Applications that speak show that the gateway leads somewhere, whatever its name servers do.
+const HEARD_LATELY: Duration = Duration::from_secs(30);
+
+/// What was found out before a pause as long as this holds no longer.
+const STALE: Duration = Duration::from_secs(30);
+
+/// A later answer is not recognised. Until then some eight questions are asked.
+const LATEST_ANSWER: Duration = Duration::from_secs(5);
+
 const DNS_PORT: u16 = 53;
 const UDP_HEADER: usize = 8;
+
+/// In the third byte of a message (RFC 1035, section 4.1.1).
+const RECURSION_DESIRED: u8 = 1;
 
 /// Where the ports begin that nobody is assigned (RFC 6335, section 6).
 const HIGH_PORTS: u16 = 0xc000;

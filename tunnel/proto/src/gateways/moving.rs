@@ -45,6 +45,8 @@ impl Gateways {
             Phase::Using { path, .. } if self.paths[path].peer.has_session() => {
                 self.phase = Phase::Using { path, doubt: None };
                 self.paths[path].probe(DOUBT_AGAIN, now);
+                self.inquiry.forget();
+                self.ask_behind_if_wanted(now);
             }
             Phase::Using { path, .. } => self.start_calling(path, 0, now),
             Phase::Calling { .. } | Phase::Resting { .. } => self.start_over(now),
@@ -134,6 +136,8 @@ impl Gateways {
         match self.phase {
             Phase::Using { path, doubt: None } if self.paths[path].peer.has_session() => {
                 self.paths[path].speak_up(HEARD_WITHIN, now);
+                self.inquiry.forget();
+                self.ask_behind_if_wanted(now);
             }
             Phase::Using { path, doubt: None } => {
                 if self.keepalive.is_some() || self.wanted || self.busy {

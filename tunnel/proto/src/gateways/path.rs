@@ -111,6 +111,11 @@ impl Path {
         self.doubt_at = Some(now + answers_within);
     }
 
+    /// Returns whether an answer is awaited, or it is about to be called.
+    pub(super) fn is_called(&self) -> bool {
+        self.call_at.is_some() || self.doubt_at.is_some()
+    }
+
     /// Speaks within the session, and calls unless something is heard soon.
     pub(super) fn speak_up(&mut self, heard_within: Duration, now: Moment) {
         self.keep_alive(now);
@@ -197,7 +202,7 @@ impl Path {
     /// it was already: when it has been silent for long, if the tunnel `stays_open`,
     /// and when its keys are old, if they are needed.
     pub(super) fn checkup_at(&self, silence: Option<Duration>) -> Option<Moment> {
-        if self.call_at.is_some() || self.doubt_at.is_some() {
+        if self.is_called() {
             return None;
         }
         let keys = self
