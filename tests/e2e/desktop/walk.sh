@@ -2,27 +2,36 @@
 # Walks through a day at a desk, with a real panel and a real browser on a screen that nobody sees, and takes a picture at
 # each step: to be looked at by a person; the tests that decide are in tests/programs/tray.rs.
 #
-#   cargo build --workspace --bins && cargo xtask test peers && tests/e2e/desktop/walk.sh OUT [dark]
+#   cargo build --workspace --bins && cargo xtask test peers && tests/e2e/desktop/walk.sh OUT [light|dark] [xfce|gnome|plasma]
 #
 # The window's pages are shown where the window was built: (cd connector-ui/window && CARGO_TARGET_DIR=../../target/window cargo build).
-# Needs the Debian packages xvfb, openbox, xfce4-panel, xfconf, dbus, chromium, xdotool, scrot, xdg-utils. The company is
-# ztna-lab's; people sign in at npm's oidc-provider.
+# Needs the Debian packages xvfb, dbus, chromium, xdotool, scrot, xdg-utils, libglib2.0-bin, and openbox, xfce4-panel, xfconf for
+# Xfce; gnome-shell, gnome-shell-extension-appindicator, python3-dbusmock for GNOME, whose shell does not start without a logind;
+# plasma-desktop, plasma-workspace, kwin-x11, breeze, breeze-icon-theme for Plasma.
+# The company is ztna-lab's; people sign in at npm's oidc-provider.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 out=${1:?where the pictures go}
 look=${2:-light}
+desktop=${3:-xfce}
+case $desktop in
+  xfce) own_needs="openbox xfce4-panel" ;;
+  gnome) own_needs="gnome-shell gsettings" ;;
+  plasma) own_needs="plasmashell kwin_x11 kded5" ;;
+  *) echo "walk: there is no desktop '$desktop'; choose xfce, gnome or plasma" >&2; exit 2 ;;
+esac
 programs=${ZTNA_E2E_BIN:-$root/target/debug}
 peers=${ZTNA_E2E_PEERS:-$root/target/peers}
 
 if [ -z "${ZTNA_WALK_INSIDE:-}" ]; then
-  for need in Xvfb openbox xfce4-panel dbus-run-session chromium xdotool scrot xdg-open node; do
+  for need in $own_needs Xvfb dbus-run-session chromium xdotool scrot xdg-open node; do
     command -v "$need" >/dev/null || { echo "walk: $need is missing" >&2; exit 1; }
   done
   mkdir -p "$out"
   export ZTNA_WALK_INSIDE=1
-  exec xvfb-run --auto-servernum --server-args='-screen 0 1280x800x24' dbus-run-session -- "$0" "$@"
+  exec xvfb-run --auto-servernum --server-args='-screen 0 1280x800x24 +extension GLX' dbus-run-session -- "$0" "$@"
 fi
 
 place=$(mktemp -d)
@@ -53,10 +62,53 @@ until_true() {
 export HOME=$place/home XDG_CONFIG_HOME=$place/home/.config XDG_RUNTIME_DIR=$place/run XDG_STATE_HOME=$place/state
 mkdir -p "$XDG_CONFIG_HOME/xfce4/xfconf/xfce-perchannel-xml" "$XDG_RUNTIME_DIR"
 chmod 700 "$XDG_RUNTIME_DIR"
-sed "s/name=\"dark-mode\" type=\"bool\" value=\"false\"/name=\"dark-mode\" type=\"bool\" value=\"$([ "$look" = dark ] && echo true || echo false)\"/" \
-  "$here/panel.xml" >"$XDG_CONFIG_HOME/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml"
-[ "$look" = dark ] && export GTK_THEME=Adwaita:dark
-xsetroot -solid '#3a5a78' 2>/dev/null || true
+
+xfce() {
+  sed "s/name=\"dark-mode\" type=\"bool\" value=\"false\"/name=\"dark-mode\" type=\"bool\" value=\"$([ "$look" = dark ] && echo true || echo false)\"/" \
+    "$here/panel.xml" >"$XDG_CONFIG_HOME/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml"
+  [ "$look" = dark ] && export GTK_THEME=Adwaita:dark
+  xsetroot -solid '#3a5a78' 2>/dev/null || true
+  aside openbox
+  aside /usr/lib/x86_64-linux-gnu/xfce4/xfconf/xfconfd
+  aside xfce4-panel --disable-wm-check
+  until_true xdotool search --onlyvisible --class xfce4-panel
+  icon_at=(1200 783)
+}
+
+overview_is_shown() {
+  gdbus call --session --dest org.gnome.Shell --object-path /org/gnome/Shell \
+    --method org.freedesktop.DBus.Properties.Get org.gnome.Shell OverviewActive | grep -q "$1"
+}
+gnome() {
+  export GSETTINGS_BACKEND=keyfile XDG_CURRENT_DESKTOP=GNOME XDG_SESSION_TYPE=x11 LIBGL_ALWAYS_SOFTWARE=1
+  gsettings set org.gnome.shell enabled-extensions "['ubuntu-appindicators@ubuntu.com']"
+  gsettings set org.gnome.shell welcome-dialog-last-shown-version 99
+  gsettings set org.gnome.desktop.interface color-scheme "prefer-$look"
+  DBUS_SYSTEM_BUS_ADDRESS=$(dbus-daemon --session --print-address --fork --nopidfile)
+  export DBUS_SYSTEM_BUS_ADDRESS
+  aside /usr/bin/python3 -m dbusmock --system --template logind
+  until_true gdbus introspect --system --dest org.freedesktop.login1 --object-path /org/freedesktop/login1
+  aside gnome-shell --x11 --sm-disable
+  until_true gdbus introspect --session --dest org.kde.StatusNotifierWatcher --object-path /StatusNotifierWatcher
+  # It begins with an overview of all windows, of which there are none.
+  until_true overview_is_shown true
+  gdbus call --session --dest org.gnome.Shell --object-path /org/gnome/Shell \
+    --method org.freedesktop.DBus.Properties.Set org.gnome.Shell OverviewActive '<false>' >/dev/null
+  until_true overview_is_shown false
+  icon_at=(1210 16)
+}
+
+plasma() {
+  export XDG_CURRENT_DESKTOP=KDE KDE_FULL_SESSION=true KDE_SESSION_VERSION=5 QT_QUICK_BACKEND=software QT_XCB_GL_INTEGRATION=none
+  [ "$look" = dark ] && printf '[General]\nColorScheme=BreezeDark\n' >"$XDG_CONFIG_HOME/kdeglobals"
+  aside kwin_x11
+  aside kded5
+  aside plasmashell
+  until_true gdbus introspect --session --dest org.kde.StatusNotifierWatcher --object-path /StatusNotifierWatcher
+  until_true xdotool search --onlyvisible --class plasmashell
+  sleep 5
+  icon_at=(1062 778)
+}
 
 # The person's browser. As root it starts without its sandbox only.
 cat >"$place/browser" <<BROWSER
@@ -73,9 +125,7 @@ printf '[Desktop Entry]\nType=Application\nName=Browser\nExec=%s %%u\nMimeType=x
 printf '[Default Applications]\nx-scheme-handler/http=browser.desktop\nx-scheme-handler/https=browser.desktop\n' \
   >"$XDG_CONFIG_HOME/mimeapps.list"
 
-aside openbox
-aside /usr/lib/x86_64-linux-gnu/xfce4/xfconf/xfconfd
-aside xfce4-panel --disable-wm-check
+"$desktop"
 
 (cd "$peers/oidc" && exec node op.mjs) >"$place/op.out" 2>&1 & children+=($!)
 until_true grep -q ready "$place/op.out"
@@ -103,7 +153,6 @@ ztna() { "$programs/ztna" "$@"; }
 standing() { ztna status --json | grep -q "\"standing\": \"$1\""; }
 service() { "$programs/ztnad" --userspace --config "$place/ztna.toml" >>"$place/ztnad.log" 2>&1 & running=$!; children+=($running); }
 
-until_true xdotool search --onlyvisible --class xfce4-panel
 aside "$programs/ztna-tray"
 sleep 3
 picture no-service
@@ -113,9 +162,8 @@ until_true standing signed_out
 sleep 1
 picture signed-out
 
-# The icon is the last before the clock.
 icon() {
-  xdotool mousemove "${ZTNA_WALK_ICON_X:-1200}" "${ZTNA_WALK_ICON_Y:-783}"
+  xdotool mousemove "${ZTNA_WALK_ICON_X:-${icon_at[0]}}" "${ZTNA_WALK_ICON_Y:-${icon_at[1]}}"
 }
 # Opens the menu and chooses what its keys lead to.
 menu() {
