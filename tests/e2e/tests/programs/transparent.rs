@@ -7,6 +7,7 @@ mod leaks;
 mod machine;
 mod rights;
 mod rough;
+mod watching;
 
 use std::net::IpAddr;
 use std::process::Command;

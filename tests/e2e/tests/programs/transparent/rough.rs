@@ -9,8 +9,8 @@ use e2e::lab::Lab;
 use e2e::machine::Machine;
 use e2e::peers::inside_own_network;
 use e2e::process::{Running, read};
-use e2e::scene::{Scene, program};
-use e2e::service::{Connector, active_gateway, has_active_gateway};
+use e2e::scene::Scene;
+use e2e::service::{Connector, active_gateway};
 use e2e::wait::{DEADLINE, until};
 use e2e::world::{LAPTOP, ip, laptop_runs};
 use serde_json::Value;
@@ -394,42 +394,6 @@ fn programs_are_told_when_no_gateway_answers_and_served_when_one_does() {
             (wiki.status == 200).then_some(())
         },
     );
-}
-
-#[test]
-fn a_gateway_that_dies_while_nobody_uses_it_is_not_called_alive_to_who_watches() {
-    if !inside_own_network(
-        "transparent::rough::a_gateway_that_dies_while_nobody_uses_it_is_not_called_alive_to_who_watches",
-    ) {
-        return;
-    }
-    let scene = Scene::new("watched");
-    let lab = Lab::start(&scene);
-    let mut connector = Connector::install(&scene, &lab).transparent();
-    connector.start_as("alice");
-    let mut watch = Command::new(program("ztna"));
-    watch.args(["status", "--watch", "--json", "--socket"]);
-    let watching = Running::start(&scene, "watch", watch.arg(connector.socket()));
-    let last = || {
-        let out = watching.out();
-        let line = out.lines().rfind(|line| line.ends_with('}'))?;
-        serde_json::from_str::<Value>(line).ok()
-    };
-    // Without anybody who watches, this would not be asked.
-    until("an answer from behind the gateway", DEADLINE, || {
-        let status = last().filter(has_active_gateway)?;
-        let gateway = &status["tunnel"]["sites"][0]["gateways"][0];
-        (gateway["behind"]["state"] == "answers").then_some(())
-    });
-
-    let stopped = Instant::now();
-    for gateway in ["hq-1", "hq-2"] {
-        lab.pull(&format!("gateways/{gateway}/stop"), &Value::Null);
-    }
-    until("the loss to be shown", Duration::from_secs(8), || {
-        (!has_active_gateway(&last()?)).then_some(())
-    });
-    scene.figure("until it is shown", stopped.elapsed());
 }
 
 #[test]
