@@ -84,8 +84,9 @@ gnome() {
   gsettings set org.gnome.shell enabled-extensions "['ubuntu-appindicators@ubuntu.com']"
   gsettings set org.gnome.shell welcome-dialog-last-shown-version 99
   gsettings set org.gnome.desktop.interface color-scheme "prefer-$look"
-  DBUS_SYSTEM_BUS_ADDRESS=$(dbus-daemon --session --print-address --fork --nopidfile)
-  export DBUS_SYSTEM_BUS_ADDRESS
+  export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$place/system-bus
+  aside dbus-daemon --session --nofork --nopidfile --address="$DBUS_SYSTEM_BUS_ADDRESS"
+  until_true test -S "$place/system-bus"
   aside /usr/bin/python3 -m dbusmock --system --template logind
   until_true gdbus introspect --system --dest org.freedesktop.login1 --object-path /org/freedesktop/login1
   aside gnome-shell --x11 --sm-disable
